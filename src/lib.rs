@@ -1,0 +1,15 @@
+//! cohost: message passing for clusters of virtual machines.
+
+pub mod bench;
+pub mod cli;
+pub mod coll;
+pub mod detect;
+pub mod doorbell;
+pub mod launch;
+pub mod link;
+pub mod mpi;
+pub mod net;
+pub mod proto;
+pub mod region;
+pub mod report;
+pub mod ring;

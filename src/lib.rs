@@ -5,6 +5,7 @@ pub mod cli;
 pub mod coll;
 pub mod detect;
 pub mod doorbell;
+pub mod frame;
 pub mod launch;
 pub mod link;
 pub mod mpi;

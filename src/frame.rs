@@ -121,7 +121,8 @@ impl Header {
     /// unknown. Lengths and ids are the peer's word only, and are checked where they are used.
     #[must_use]
     pub fn from_wire(wire: &[u8; WIRE_LEN]) -> Option<(Self, u32)> {
-        let word = |at: usize| u32::from_le_bytes([wire[at], wire[at + 1], wire[at + 2], wire[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([wire[at], wire[at + 1], wire[at + 2], wire[at + 3]]);
         let long = |at: usize| u64::from(word(at)) | (u64::from(word(at + 4)) << 32);
         let header = Self {
             kind: Kind::from_u8(wire[0])?,

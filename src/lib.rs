@@ -14,3 +14,5 @@ pub mod proto;
 pub mod region;
 pub mod report;
 pub mod ring;
+
+pub use mpi::{Communicator, Error, Job, init};

@@ -42,7 +42,11 @@ unsafe impl Sync for Mapping {}
 
 impl From<MmapRaw> for Mapping {
     fn from(map: MmapRaw) -> Self {
-        Self { base: map.as_mut_ptr(), len: map.len(), keep: Keep::Map(map) }
+        Self {
+            base: map.as_mut_ptr(),
+            len: map.len(),
+            keep: Keep::Map(map),
+        }
     }
 }
 
@@ -56,7 +60,11 @@ impl Mapping {
         if base.is_null() {
             handle_alloc_error(layout);
         }
-        Self { base, len, keep: Keep::Heap(layout) }
+        Self {
+            base,
+            len,
+            keep: Keep::Heap(layout),
+        }
     }
 
     /// Length in bytes.
@@ -96,18 +104,29 @@ unsafe impl Sync for Window {}
 
 impl Window {
     fn new(mapping: Arc<Mapping>) -> Self {
-        Self { base: mapping.base, len: mapping.len, mapping }
+        Self {
+            base: mapping.base,
+            len: mapping.len,
+            mapping,
+        }
     }
 
     fn sub(&self, offset: usize, len: usize) -> Self {
-        Self { base: self.at(offset, len, 1), len, mapping: Arc::clone(&self.mapping) }
+        Self {
+            base: self.at(offset, len, 1),
+            len,
+            mapping: Arc::clone(&self.mapping),
+        }
     }
 
     /// The address of `len` bytes at `offset`, after checking range and alignment.
     #[inline(always)]
     fn at(&self, offset: usize, len: usize, align: usize) -> *mut u8 {
         let fits = offset <= self.len && len <= self.len - offset;
-        assert!(fits && offset.is_multiple_of(align), "access outside a shared window");
+        assert!(
+            fits && offset.is_multiple_of(align),
+            "access outside a shared window"
+        );
         // SAFETY: offset <= len, and the window lies inside one live allocation.
         unsafe { self.base.add(offset) }
     }

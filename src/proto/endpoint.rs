@@ -303,15 +303,16 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
     }
 
-    /// Whether there is anything left to offer to `peer` as soon as its path takes it.
+    /// Whether there is anything to offer to `peer`, now or once it has acknowledged more.
     #[inline]
     #[must_use]
-    pub fn wants_pump(&self, peer: u32) -> bool {
-        self.peers.get(peer as usize).is_some_and(|to| {
-            !to.sending.all_sent()
-                || ((to.opening.is_some() || !to.waiting.is_empty() || !to.streams.is_empty())
-                    && has_room(to, &self.config))
-        })
+    pub fn has_work(&self, peer: u32) -> bool {
+        let to = &self.peers[peer as usize];
+        to.lost.is_none()
+            && (!to.sending.all_sent()
+                || to.opening.is_some()
+                || !to.waiting.is_empty()
+                || !to.streams.is_empty())
     }
 
     /// A frame has arrived from `peer`.

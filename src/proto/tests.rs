@@ -178,7 +178,7 @@ impl World {
                         }
                     }
                     self.acknowledge(a, b);
-                    moved |= self.ends[a].wants_pump(b as u32);
+                    moved |= self.ends[a].has_work(b as u32);
                 }
             }
             if !moved {

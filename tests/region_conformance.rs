@@ -1,5 +1,7 @@
 //! What every kind of shared memory must do, run against each of them.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,5 +1,7 @@
 //! Descriptors and files that are no regions, or no longer: each is an error with a reason.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -24,14 +26,14 @@ fn expected() -> Identity {
 }
 
 fn memfd(bytes: u64) -> File {
-    let raw = unsafe_free_memfd();
+    let raw = unsealed_memfd();
     let file = File::from(raw);
     file.set_len(bytes).unwrap();
     file
 }
 
 /// A memfd without seals: that of a section cannot be unsealed, so the system is asked directly.
-fn unsafe_free_memfd() -> OwnedFd {
+fn unsealed_memfd() -> OwnedFd {
     use std::os::fd::FromRawFd;
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: the name is a C string that outlives the call.
@@ -44,10 +46,8 @@ fn unsafe_free_memfd() -> OwnedFd {
 fn seal(file: &File, seals: i32) {
     use std::os::fd::AsRawFd;
     // SAFETY: plain integers to an open descriptor.
-    assert_eq!(
-        unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) },
-        0
-    );
+    let sealed = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) };
+    assert_eq!(sealed, 0);
 }
 
 #[test]
@@ -117,10 +117,8 @@ fn a_section_handed_out_can_be_neither_written_nor_cut_nor_punched() {
     assert!(memmap2::MmapOptions::new().map_raw(&file).is_err());
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: plain integers to an open descriptor.
-    assert_eq!(
-        unsafe { libc::fallocate(file.as_raw_fd(), mode, 0, 4096) },
-        -1
-    );
+    let punched = unsafe { libc::fallocate(file.as_raw_fd(), mode, 0, 4096) };
+    assert_eq!(punched, -1);
     // By a new descriptor of the same memory, as a peer could get it.
     let again = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     if let Ok(mut again) = OpenOptions::new().write(true).open(again) {

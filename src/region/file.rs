@@ -16,8 +16,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::section::{Backing, Identity, OwnSection, PeerSection, Protection, prepare};
-use super::{RegionError, SectionLayout, sys};
+use super::section::{Backing, OwnSection, PeerSection, Protection, prepare};
+use super::{Identity, RegionError, SectionLayout, sys};
 
 const PREFIX: &str = "cohost";
 /// Attempts to create a file that a cleaner of another process keeps taking for a stale one.

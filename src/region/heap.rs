@@ -1,8 +1,8 @@
 //! Sections in the memory of one process: what tests, benchmarks and ranks that are threads use.
 
 use super::access::Mapping;
-use super::section::{Backing, Identity, OwnSection, PeerSection, Protection};
-use super::{RegionError, SectionLayout};
+use super::section::{Backing, OwnSection, PeerSection, Protection};
+use super::{Identity, RegionError, SectionLayout};
 
 /// Makes the section of member `index`; [`view`] is how its peers see it.
 ///

@@ -16,6 +16,7 @@ pub mod access;
 mod cmsg;
 pub mod file;
 pub mod heap;
+pub mod identity;
 pub mod layout;
 pub mod pass;
 pub mod planner;
@@ -23,8 +24,9 @@ pub mod posix;
 pub mod section;
 mod sys;
 
+pub use identity::Identity;
 pub use layout::{Block, Geometry, LayoutError, SectionLayout};
-pub use section::{Identity, LocalPair, OwnSection, PeerSection, Protection, RemotePair};
+pub use section::{LocalPair, OwnSection, PeerSection, Protection, RemotePair};
 
 use std::path::PathBuf;
 

@@ -8,8 +8,8 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::section::{Backing, Identity, OwnSection, PeerSection, Protection, prepare};
-use super::{RegionError, SectionLayout, sys};
+use super::section::{Backing, OwnSection, PeerSection, Protection, prepare};
+use super::{Identity, RegionError, SectionLayout, sys};
 
 const PLACE: &str = "memfd";
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::region::{Geometry, SectionLayout, heap, posix};
-use std::os::fd::BorrowedFd;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -108,52 +107,72 @@ fn a_bell_no_longer_listened_to_does_not_wake() {
     assert_eq!(armed.sleep(LONG).unwrap(), Woken::TimedOut);
 }
 
-fn duplicate(fd: BorrowedFd<'_>) -> std::os::fd::OwnedFd {
-    fd.try_clone_to_owned().unwrap()
-}
-
 /// Sleepers that count on being woken: a sleep that runs into its limit is a lost wake-up.
-#[test]
-fn thousands_of_sleeps_over_sealed_memory_are_all_ended_by_their_peers() {
-    const ROUNDS: u32 = 3000;
-    let members = if can_wait_on(2) { 3 } else { 2 };
-    let own: Vec<_> = (0..members)
-        .map(|i| posix::create_memfd(layout(members), i).unwrap())
-        .collect();
-    let seen = |by: u32, of: u32| {
-        let own = &own[of as usize];
-        posix::adopt(duplicate(own.fd().unwrap()), own.identity(), by).unwrap()
-    };
+///
+/// Each of `own` goes round with all others, and `seen(by, of)` is how one sees another.
+fn go_round(own: &[OwnSection], seen: impl Fn(u32, &OwnSection) -> PeerSection + Sync) {
+    const ROUNDS: u32 = 2000;
     // A word of the header's spare room as the simplest possible ring.
     const MESSAGE: usize = 48;
+    let go = |own: &OwnSection, peers: &[PeerSection]| {
+        let mut sleeper = Sleeper::new(own, Policy::Futex);
+        let mut ringers = vec![];
+        for peer in peers {
+            sleeper.add(peer).unwrap();
+            ringers.push(Ringer::new(own, peer).unwrap());
+        }
+        for round in 1..=ROUNDS {
+            own.window().store_u32(MESSAGE, round);
+            for ringer in &mut ringers {
+                ringer.ring_if_armed();
+            }
+            let all = || {
+                peers
+                    .iter()
+                    .all(|peer| peer.header().load_u32(MESSAGE) >= round)
+            };
+            while !all() {
+                let armed = sleeper.arm();
+                if !all() {
+                    assert_eq!(armed.sleep(LONG).unwrap(), Woken::Rung, "lost");
+                }
+            }
+        }
+    };
     std::thread::scope(|scope| {
-        for me in 0..members {
-            let peers: Vec<_> = (0..members)
-                .filter(|&of| of != me)
-                .map(|of| seen(me, of))
-                .collect();
-            let own = &own[me as usize];
-            scope.spawn(move || {
-                let mut sleeper = Sleeper::new(own, Policy::Futex);
-                let mut ringers = vec![];
-                for peer in &peers {
-                    sleeper.add(peer).unwrap();
-                    ringers.push(Ringer::new(own, peer).unwrap());
-                }
-                for round in 1..=ROUNDS {
-                    own.window().store_u32(MESSAGE, round);
-                    for ringer in &mut ringers {
-                        ringer.ring_if_armed();
-                    }
-                    let all = || peers.iter().all(|p| p.header().load_u32(MESSAGE) >= round);
-                    while !all() {
-                        let armed = sleeper.arm();
-                        if !all() {
-                            assert_eq!(armed.sleep(LONG).unwrap(), Woken::Rung, "lost");
-                        }
-                    }
-                }
-            });
+        for me in own {
+            let index = me.identity().index;
+            let others = own.iter().filter(|other| other.identity().index != index);
+            let peers: Vec<_> = others.map(|other| seen(index, other)).collect();
+            scope.spawn(move || go(me, &peers));
         }
     });
+}
+
+/// As many members as this kernel can let wait for each other, up to four.
+fn members() -> u32 {
+    if can_wait_on(3) { 4 } else { 2 }
+}
+
+#[test]
+fn thousands_of_sleeps_over_sealed_memory_are_all_ended_by_their_peers() {
+    for members in [2, members()] {
+        let own: Vec<_> = (0..members)
+            .map(|i| posix::create_memfd(layout(members), i).unwrap())
+            .collect();
+        go_round(&own, |by, of| {
+            let fd = of.fd().unwrap().try_clone_to_owned().unwrap();
+            posix::adopt(fd, of.identity(), by).unwrap()
+        });
+    }
+}
+
+#[test]
+fn thousands_of_sleeps_over_private_memory_are_all_ended_by_their_peers() {
+    for members in [2, members()] {
+        let own: Vec<_> = (0..members)
+            .map(|i| heap::create(layout(members), i).unwrap())
+            .collect();
+        go_round(&own, |by, of| heap::view(of, by).unwrap());
+    }
 }

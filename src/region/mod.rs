@@ -4,7 +4,7 @@
 //! Every member owns one section, the only one it maps writable; its peers map it read-only. A
 //! section is a header and one block per peer ([`layout`]); a block takes memory only once its
 //! pair is active. [`planner`] says how large blocks may be, and there is a file per way of coming
-//! by shared memory: [`posix`] (a sealed memfd, handed over by [`pass`]), [`file`] (a file on a
+//! by shared memory: [`posix`] (a sealed memfd, handed over by [`pass`]), [`mod@file`] (a file on a
 //! mount that members share), [`heap`] (one process, for tests and benchmarks).
 //!
 //! What belongs here: mapping, identity, allocation. What may be used: the system, and nothing of

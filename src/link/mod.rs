@@ -91,6 +91,8 @@ struct Peer {
     /// Frames and bytes received over TCP since we last sent anything there.
     owed: (u32, usize),
     fell_back: bool,
+    /// Header of the frame whose payload goes straight to its place.
+    arriving: Option<Header>,
 }
 
 /// What a path does with a frame.
@@ -161,6 +163,8 @@ pub struct Links {
     /// Peers being connected or proved.
     unsettled: Vec<u32>,
     tcp_peers: usize,
+    /// Where bytes go whose receive is gone.
+    discard: Vec<u8>,
 }
 
 impl Links {
@@ -189,6 +193,7 @@ impl Links {
             dirty: Vec::new(),
             unsettled: Vec::new(),
             tcp_peers: 0,
+            discard: Vec::new(),
         }
     }
 
@@ -623,6 +628,23 @@ impl Links {
             }
             Err(_) => Sent::Later,
         }
+    }
+
+    /// Header of the frame from this peer whose payload is on its way to its place.
+    #[must_use]
+    pub fn arriving(&self, peer: u32) -> Option<Header> {
+        self.peers[peer as usize].arriving
+    }
+
+    /// Notes such a header.
+    pub fn set_arriving(&mut self, peer: u32, header: Header) {
+        self.peers[peer as usize].arriving = Some(header);
+    }
+
+    /// Room for bytes that nobody wants any more. Never empty.
+    pub fn discard(&mut self) -> &mut [u8] {
+        self.discard.resize(64 << 10, 0);
+        &mut self.discard
     }
 
     /// Wakes a peer that may wait for room in its ring, after we read some.

@@ -96,11 +96,11 @@ impl Sink for Inbox<'_> {
         Ok(())
     }
 
-    fn direct_buffer(&mut self, peer: u32, wire: &Wire, offset: usize) -> &mut [u8] {
-        let header = Header::from_wire(wire).map(|(header, _)| header);
+    fn direct_buffer(&mut self, peer: u32, offset: usize) -> &mut [u8] {
+        let header = self.links.arriving(peer);
         match header.and_then(|header| self.endpoint.direct(peer, &header)) {
             Some((buffer, at)) => buffer.tail(at + offset),
-            None => &mut [],
+            None => self.links.discard(),
         }
     }
 

@@ -49,7 +49,6 @@ const TCP_LIMITS: Limits = Limits {
 };
 
 /// The engine of one rank.
-#[derive(Debug)]
 pub struct Engine {
     me: u32,
     endpoint: Endpoint<Outgoing, Incoming>,
@@ -146,6 +145,12 @@ impl Engine {
     #[must_use]
     pub fn size(&self) -> u32 {
         self.endpoint.size()
+    }
+
+    /// All ranks but this one.
+    fn others(&self) -> impl Iterator<Item = u32> + use<> {
+        let me = self.me;
+        (0..self.size()).filter(move |&peer| peer != me)
     }
 
     /// The paths.
@@ -434,7 +439,7 @@ impl Engine {
             Ok(moved) => moved,
             Err(error) => {
                 // Without its event queue this rank hears nobody any more.
-                for peer in (0..self.size()).filter(|&peer| peer != self.me) {
+                for peer in self.others() {
                     self.lose(peer, &error.to_string(), false);
                 }
                 true
@@ -594,7 +599,7 @@ impl Engine {
         self.wait_until(|engine| {
             engine.links.acknowledge_all();
             let mut quiet = true;
-            for peer in (0..engine.size()).filter(|&peer| peer != engine.me) {
+            for peer in engine.others() {
                 if !engine.endpoint.is_quiet(peer) {
                     engine.collect(peer);
                     quiet &= engine.endpoint.is_quiet(peer);
@@ -608,7 +613,7 @@ impl Engine {
     pub fn leave(&mut self) {
         self.links.acknowledge_all();
         self.links.flush(&mut self.net);
-        for peer in (0..self.size()).filter(|&peer| peer != self.me) {
+        for peer in self.others() {
             self.net.close(peer, true);
         }
         let deadline = Instant::now() + LEAVE_MAX;

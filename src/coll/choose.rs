@@ -61,10 +61,15 @@ const ALLTOALL_SHORT: usize = 32 * 1024;
 /// Partners at a time for large blocks: enough to keep the path busy and ranks runnable.
 const ALLTOALL_WINDOW: usize = 8;
 
+/// Whether ranks share one host's cores and are few enough to deal with each other directly. Shared memory
+/// moves as many bytes whatever the order, so even for long messages the rounds decide.
+fn few_rounds(shape: &Shape) -> bool {
+    shape.crowded() && shape.size() <= LINEAR_RANKS && !shape.two_levels()
+}
+
 /// Whether one round over all ranks is best.
 fn one_round(shape: &Shape, bytes: usize) -> bool {
-    let few = shape.size() <= 2 || shape.crowded() && shape.size() <= LINEAR_RANKS;
-    few && !shape.two_levels() && bytes <= LINEAR_BYTES
+    few_rounds(shape) && bytes <= LINEAR_BYTES
 }
 
 /// Inside one host: whether one rank should talk to each of `ranks` itself rather than along a tree.
@@ -130,7 +135,7 @@ pub fn allreduce(shape: &Shape, operands: &Operands) -> AllreduceAlgorithm {
         AllreduceAlgorithm::TwoLevel
     } else if operands.bytes <= REDUCE_SHORT || !divisible(shape, operands) {
         AllreduceAlgorithm::RecursiveDoubling
-    } else if operands.commutative && shape.size() > 2 && operands.bytes >= ALLREDUCE_RING {
+    } else if operands.commutative && !few_rounds(shape) && operands.bytes >= ALLREDUCE_RING {
         AllreduceAlgorithm::Ring
     } else {
         AllreduceAlgorithm::Rabenseifner
@@ -141,7 +146,7 @@ pub fn allreduce(shape: &Shape, operands: &Operands) -> AllreduceAlgorithm {
 pub fn reduce_scatter(shape: &Shape, operands: &Operands) -> ReduceScatterAlgorithm {
     if !operands.commutative || one_round(shape, operands.bytes) {
         ReduceScatterAlgorithm::Linear
-    } else if operands.bytes < REDUCE_SCATTER_LONG && shape.size() > 2 {
+    } else if operands.bytes < REDUCE_SCATTER_LONG || few_rounds(shape) {
         ReduceScatterAlgorithm::RecursiveHalving
     } else {
         ReduceScatterAlgorithm::Pairwise
@@ -173,9 +178,7 @@ pub fn scatter(shape: &Shape, block: usize) -> ScatterAlgorithm {
 /// For an allgather of `total` bytes from all ranks together.
 pub fn allgather(shape: &Shape, total: usize) -> AllgatherAlgorithm {
     match allgatherv(shape, total) {
-        AllgatherAlgorithm::Linear if one_round(shape, total / shape.size() as usize) => {
-            AllgatherAlgorithm::Linear
-        }
+        AllgatherAlgorithm::Linear if few_rounds(shape) => AllgatherAlgorithm::Linear,
         AllgatherAlgorithm::Linear if shape.size().is_power_of_two() => {
             AllgatherAlgorithm::RecursiveDoubling
         }
@@ -186,7 +189,9 @@ pub fn allgather(shape: &Shape, total: usize) -> AllgatherAlgorithm {
 
 /// For an allgatherv of `total` bytes from all ranks together.
 pub fn allgatherv(shape: &Shape, total: usize) -> AllgatherAlgorithm {
-    if total > ALLGATHER_SHORT {
+    if few_rounds(shape) {
+        AllgatherAlgorithm::Linear
+    } else if total > ALLGATHER_SHORT {
         AllgatherAlgorithm::Ring
     } else if shape.two_levels() {
         AllgatherAlgorithm::TwoLevel

@@ -29,7 +29,7 @@ impl ReduceScatterAlgorithm {
 pub enum Counts<'a> {
     /// The same for every rank (`MPI_Reduce_scatter_block`).
     Equal(usize),
-    /// One for each rank.
+    /// One for each rank; a rank without an entry has no bytes.
     Listed(&'a [usize]),
 }
 
@@ -38,8 +38,9 @@ impl Counts<'_> {
         match *self {
             Counts::Equal(len) => blocks.start * len..blocks.end * len,
             Counts::Listed(counts) => {
-                let start = counts[..blocks.start].iter().sum();
-                start..start + counts[blocks].iter().sum::<usize>()
+                let start = counts.iter().take(blocks.start).sum();
+                let len: usize = counts.iter().take(blocks.end).skip(blocks.start).sum();
+                start..start + len
             }
         }
     }

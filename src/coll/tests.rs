@@ -2,6 +2,7 @@
 //! roots and lengths, with sends that complete at once and sends that wait for their receiver. A failure names
 //! its seed; `COHOST_COLL_SEED=n` runs that one alone, `COHOST_COLL_CASES=n` sets the number of seeds.
 
+mod chosen;
 mod moves;
 mod reductions;
 
@@ -87,7 +88,7 @@ impl World {
         wanted: &[Vec<u8>],
     ) {
         let buffers = |r: usize| (send[r].clone(), recv[r].clone());
-        self.check(name, (1, |a, _| a.to_vec()), build, buffers, |outcome| {
+        self.check(name, sim::NO_OPERATION, build, buffers, |outcome| {
             same(outcome, wanted)
         });
     }

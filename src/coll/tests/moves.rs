@@ -52,7 +52,7 @@ fn nobody_leaves_a_barrier_before_everybody_came() {
         ] {
             let build =
                 |shape: &coll::Shape, s: &mut coll::Schedule| barrier_with(algorithm, shape, s);
-            let op: (usize, super::Combine) = (1, |a, _| a.to_vec());
+            let op = super::sim::NO_OPERATION;
             world.check(
                 "barrier",
                 op,

@@ -14,26 +14,25 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 /// Commutes and associates.
-fn sum(a: &[u8], b: &[u8]) -> Vec<u8> {
-    number(a).wrapping_add(number(b)).to_le_bytes().to_vec()
+fn sum(a: &[u8], b: &[u8]) -> [u8; SIZE] {
+    number(a).wrapping_add(number(b)).to_le_bytes()
 }
 
 /// Composition of affine maps modulo a prime: associates, does not commute.
-fn compose(f: &[u8], g: &[u8]) -> Vec<u8> {
-    const PRIME: u64 = 4_294_967_291;
-    let (fa, fb) = (number(&f[..4]), number(&f[4..]));
-    let (ga, gb) = (number(&g[..4]), number(&g[4..]));
-    let a = (fa * ga % PRIME) as u32;
-    let b = ((u128::from(fa) * u128::from(gb) + u128::from(fb)) % u128::from(PRIME)) as u32;
-    [a.to_le_bytes(), b.to_le_bytes()].concat()
+fn compose(f: &[u8], g: &[u8]) -> [u8; SIZE] {
+    const PRIME: u128 = 4_294_967_291;
+    let half = |bytes: &[u8]| u128::from(number(bytes));
+    let (fa, fb, ga, gb) = (half(&f[..4]), half(&f[4..]), half(&g[..4]), half(&g[4..]));
+    let (a, b) = (fa * ga % PRIME, (fa * gb + fb) % PRIME);
+    ((b << 32 | a) as u64).to_le_bytes()
 }
 
 /// Neither commutes nor associates, as rounding does not, only worse.
-fn scramble(a: &[u8], b: &[u8]) -> Vec<u8> {
-    let n = number(a)
+fn scramble(a: &[u8], b: &[u8]) -> [u8; SIZE] {
+    number(a)
         .wrapping_mul(31)
-        .wrapping_add(number(b).rotate_left(7));
-    n.to_le_bytes().to_vec()
+        .wrapping_add(number(b).rotate_left(7))
+        .to_le_bytes()
 }
 
 /// Random vectors, one for each rank, and how to combine them.

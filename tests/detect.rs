@@ -99,11 +99,12 @@ fixtures! {
     jailhouse_root kubernetes kvm kvm_arm kvm_hyperv_enlightened kvm_ibm_z kvm_linux_hv
     kvm_power lguest linux_vserver linux_vserver_host linux_vserver_old lxc lxc_cgroup
     lxc_libvirt nitro nitro_arm openvz openvz_host parallels parallels_hyperv podman
-    podman_variable pouch powervm proot qemu qemu_arm qemu_as_vmware qemu_power qemu_tcg qnx rkt
-    sre systemd_nspawn uml uml_nested unknown unknown_firmware unknown_silent virtual_pc
-    virtualbox virtualbox_own_signature vmware vmware_efi vmware_esx vmware_fusion vmware_server
-    vmware_workstation wsl wsl_first xen_dom0 xen_dom0_nested xen_domu_arm xen_domu_hvm
-    xen_domu_pv xen_domu_pvh xen_domu_viridian z_vm
+    podman_variable pouch powervm proot qemu qemu_arm qemu_as_hyper_v qemu_as_vmware qemu_power
+    qemu_tcg qemu_tcg_as_parallels qemu_tcg_as_virtualbox qemu_tcg_as_vmware qemu_tcg_silent
+    qemu_tcg_unsigned qnx rkt sre systemd_nspawn uml uml_nested unknown unknown_firmware
+    unknown_silent virtual_pc virtualbox virtualbox_own_signature vmware vmware_efi vmware_esx
+    vmware_fusion vmware_server vmware_workstation wsl wsl_first xen_dom0 xen_dom0_nested
+    xen_domu_arm xen_domu_hvm xen_domu_pv xen_domu_pvh xen_domu_viridian z_vm
 }
 
 #[test]
@@ -259,8 +260,9 @@ fn evidence_survives_being_saved() {
 
 fn put(root: &Path, path: &str, bytes: &[u8]) {
     let full = root.join(path);
-    fs::create_dir_all(full.parent().unwrap()).unwrap();
-    fs::write(full, bytes).unwrap();
+    let parent = full.parent().expect("a path below the root");
+    fs::create_dir_all(parent).expect("a folder of the test's own");
+    fs::write(full, bytes).expect("a file of the test's own");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use crate::detect::{Evidence, Hypervisor, Surroundings, Verdict, verdict};
+use crate::detect::{Evidence, Surroundings, Verdict, verdict};
 
 /// Options of `cohost detect`.
 #[derive(Debug, Clone, Args)]
@@ -79,10 +79,8 @@ fn headline(verdict: &Verdict) -> String {
     if let Some(product) = verdict.vmware {
         let _ = write!(line, " {product}");
     }
-    if verdict.hypervisor == Hypervisor::Unknown {
-        if let Some(vendor) = &verdict.unknown_vendor {
-            let _ = write!(line, " hypervisor, vendor {vendor:?}");
-        }
+    if let Some(vendor) = &verdict.unknown_vendor {
+        let _ = write!(line, " hypervisor, vendor {vendor:?}");
     }
     if let Some(outer) = verdict.outer {
         let _ = write!(line, ", inside {outer}");
@@ -144,7 +142,7 @@ fn write_machine(out: &mut String, around: &Surroundings) -> std::fmt::Result {
 fn write_regions(out: &mut String, around: &Surroundings) -> std::fmt::Result {
     writeln!(out, "regions within reach")?;
     for region in &around.regions {
-        write!(out, "  {}", region.place)?;
+        write!(out, "  {}: {}", region.kind, region.place)?;
         if let Some(bytes) = region.bytes {
             write!(out, ", {} MiB", bytes >> 20)?;
         }
@@ -182,4 +180,38 @@ fn write_interfaces(out: &mut String, around: &Surroundings) -> std::fmt::Result
         writeln!(out, "  none")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::{Cpuid, HypervisorLeaf};
+
+    #[test]
+    fn an_unknown_hypervisor_is_said_as_unknown_with_its_vendor() {
+        let evidence = Evidence {
+            cpuid: Some(Cpuid {
+                hypervisor_bit: true,
+                leaves: vec![HypervisorLeaf {
+                    vendor: "EVMMEVMMEVMM".into(),
+                    ..HypervisorLeaf::default()
+                }],
+            }),
+            ..Evidence::default()
+        };
+        let text = readable(&verdict(&evidence), &Surroundings::default());
+        let first = text.lines().next().unwrap();
+        assert!(first.contains("unknown hypervisor, vendor \"EVMMEVMMEVMM\" [unknown]"));
+        assert!(text.contains("not readable"));
+    }
+
+    #[test]
+    fn what_contradicts_is_printed_beside_what_led_there() {
+        let mut evidence = Evidence::default();
+        evidence.dmi.sys_vendor = crate::detect::Reading::Text("VMware, Inc.".into());
+        evidence.proc.cpuinfo = crate::detect::Reading::Text("flags\t: fpu".into());
+        let text = readable(&verdict(&evidence), &Surroundings::default());
+        assert!(text.contains("  because     DMI sys_vendor: \"VMware, Inc.\""));
+        assert!(text.contains("  against     CPUID: the hypervisor bit is not set"));
+    }
 }

@@ -30,6 +30,6 @@ pub use evidence::{
     Reading, XenFiles,
 };
 pub use kinds::{Container, Hypervisor, VmwareProduct, XenGuest};
-pub use root::{READ_BYTES_MAX, Root};
+pub use root::READ_BYTES_MAX;
 pub use surroundings::Surroundings;
 pub use verdict::{Verdict, verdict};

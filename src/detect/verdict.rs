@@ -51,7 +51,8 @@ pub fn verdict(evidence: &Evidence) -> Verdict {
 
 /// The decisive witness, in systemd's order. Two deviations: `/sys/hypervisor/type` counts with
 /// `/proc/xen`, because a paravirtual guest without xenfs would else be judged by the CPUID of
-/// Xen's host; and ACPI and devices are heard at the end, where systemd gives up.
+/// Xen's host; and ACPI, devices and the processor's
+/// name are heard at the end, where systemd gives up.
 fn decide(witnesses: &[Witness]) -> Option<&Witness> {
     let first = |wanted: &dyn Fn(&Witness) -> bool| witnesses.iter().find(|w| wanted(w));
     let from = |source: Source| move |w: &Witness| w.source == source;
@@ -78,6 +79,7 @@ fn decide(witnesses: &[Witness]) -> Option<&Witness> {
         .or_else(|| first(&known(Source::Sysinfo)))
         .or_else(|| first(&from(Source::Acpi)))
         .or_else(|| first(&from(Source::Devices)))
+        .or_else(|| first(&from(Source::Processor)))
         .or_else(|| first(&from(Source::Cpuid)))
         .or_else(|| first(&|w| w.hypervisor == Hypervisor::Unknown))
 }

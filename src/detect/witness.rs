@@ -25,6 +25,7 @@ pub(super) enum Source {
     Sysinfo,
     Acpi,
     Devices,
+    Processor,
 }
 
 impl Evidence {
@@ -79,6 +80,7 @@ pub(super) fn hear(evidence: &Evidence) -> Vec<Witness> {
     witnesses.extend(say(Source::Sysinfo, sysinfo(evidence)));
     witnesses.extend(say(Source::Acpi, acpi_tables(evidence)));
     witnesses.extend(say(Source::Devices, devices(evidence)));
+    witnesses.extend(say(Source::Processor, processor(evidence)));
     witnesses
 }
 
@@ -235,4 +237,23 @@ fn devices(evidence: &Evidence) -> Option<(Hypervisor, String)> {
     .or_else(|| by_pci(Hypervisor::VirtualBox, |id| id.vendor == 0x80ee))
     .or_else(|| by_pci(Hypervisor::Parallels, |id| id.vendor == 0x1ab8))
     .or_else(|| by_pci(Hypervisor::HyperV, |id| id.vendor == 0x1414))
+}
+
+/// The model names of QEMU's own processors; that of TCG tells even when its signature is off.
+fn processor(evidence: &Evidence) -> Option<(Hypervisor, String)> {
+    let line = evidence
+        .proc
+        .cpuinfo
+        .text()?
+        .lines()
+        .find(|line| line.starts_with("model name"))?;
+    let (_, model) = line.split_once(':')?;
+    let model = model.trim();
+    let hypervisor = match model {
+        m if m.starts_with("QEMU TCG CPU") => Hypervisor::QemuTcg,
+        m if m.starts_with("QEMU Virtual CPU") => Hypervisor::Qemu,
+        m if m.starts_with("Common KVM processor") => Hypervisor::Qemu,
+        _ => return None,
+    };
+    Some((hypervisor, format!("/proc/cpuinfo model name: {model:?}")))
 }

@@ -2,6 +2,7 @@
 //! use it. Nothing is mapped; `region` decides what to do with a hint.
 
 use std::ffi::CString;
+use std::fmt;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -33,6 +34,21 @@ pub enum RegionKind {
     DevShm,
     /// An anonymous file, shared by passing its descriptor.
     Memfd,
+}
+
+impl fmt::Display for RegionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RegionKind::Ivshmem => "ivshmem",
+            RegionKind::IvshmemV2 => "ivshmem-v2",
+            RegionKind::Mmapper => "mmapper",
+            RegionKind::XenGrants => "xen-grants",
+            RegionKind::Pmem => "pmem",
+            RegionKind::Dax => "dax",
+            RegionKind::DevShm => "dev-shm",
+            RegionKind::Memfd => "memfd",
+        })
+    }
 }
 
 /// Something that could become a region.

@@ -7,4 +7,5 @@ mod net {
     mod flow;
     mod hostile;
     mod meeting;
+    mod speed;
 }

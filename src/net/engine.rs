@@ -1,7 +1,9 @@
 //! The event loop: one epoll instance, one table of sockets, budgets on everything.
 
-use super::connection::{Connection, Served, farewell, is_passing, say_rest};
+use super::connection::{Connection, Served, is_passing};
 use super::dial::{Attempt, Dial};
+use super::farewell::Lingering;
+use super::hot::Hot;
 use super::incoming::Incoming;
 use super::listener::Listeners;
 use super::slots::{Key, Slots};
@@ -12,7 +14,6 @@ use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::Read;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
@@ -21,11 +22,6 @@ use std::time::{Duration, Instant};
 const READS_PER_TURN: u32 = 8;
 /// Events taken from the kernel at once.
 const EVENTS_PER_POLL: usize = 256;
-/// Connections that [`Net::poll_hot`] looks at in turn.
-const HOT_MAX: usize = 4;
-/// Reads per poll of what is thrown away, from a connection that was closed here.
-const LINGER_READS: u32 = 64;
-
 /// Everything that has a token.
 pub(super) enum Slot {
     /// A caller that has not been committed to.
@@ -36,27 +32,6 @@ pub(super) enum Slot {
     Up(Box<Connection>),
     /// Closed here; the peer takes the last bytes.
     Lingering(Lingering),
-}
-
-/// A connection that was closed by the caller, kept until the peer has all that was sent: closing
-/// a socket with unread bytes would cut off what the peer has not taken yet.
-pub(super) struct Lingering {
-    stream: TcpStream,
-    said: usize,
-    until: Option<Instant>,
-    /// There may be unread bytes: no event will tell.
-    more: bool,
-}
-
-impl Lingering {
-    fn new(stream: TcpStream) -> Self {
-        Lingering {
-            stream,
-            said: 0,
-            until: None,
-            more: true,
-        }
-    }
 }
 
 /// The TCP side of one rank: its listening sockets and its connections.
@@ -84,8 +59,8 @@ pub struct Net {
     /// Connections that may have unread bytes.
     ready: VecDeque<Key>,
     paused: Vec<Key>,
-    lingering: Vec<Key>,
-    hot: Hot,
+    pub(super) lingering: Vec<Key>,
+    pub(super) hot: Hot,
     /// Ends that happened outside of a poll.
     ended: Vec<(u32, Down)>,
     /// Number of the last call made.
@@ -293,38 +268,6 @@ impl Net {
         matches!(key.and_then(|key| self.slots.get(key)), Some(Slot::Up(c)) if c.blocked)
     }
 
-    /// Closes the connection to `peer`, or stops calling it; [`Sink::down`] is not called for it.
-    /// With `farewell` the peer is told that this is on purpose ([`Down::Closed`] there, else
-    /// [`Down::Reset`]), and what was sent before still arrives as long as this net is polled
-    /// until [`Net::lingering`] is 0. A frame sent in part makes a farewell impossible.
-    pub fn close(&mut self, peer: u32, say_farewell: bool) {
-        self.cancel_dial(peer);
-        let Some(place) = self.peers.get_mut(peer as usize) else {
-            return;
-        };
-        let Some(key) = place.take() else { return };
-        self.hot.forget(key);
-        let whole = match self.slots.get(key) {
-            Some(Slot::Up(connection)) => connection.is_between_frames(),
-            _ => false,
-        };
-        if !say_farewell || !whole {
-            self.discard(key);
-            return;
-        }
-        self.slots.replace(key, |slot| match slot {
-            Slot::Up(connection) => Slot::Lingering(Lingering::new(connection.stream)),
-            other => other,
-        });
-        self.lingering.push(key);
-        self.linger(key);
-    }
-
-    /// Connections closed with a farewell whose peers have not taken everything yet.
-    pub fn lingering(&self) -> usize {
-        self.lingering.len()
-    }
-
     /// Takes an established connection out and tells the sink.
     pub(super) fn end<S: Sink>(&mut self, key: Key, why: Down, sink: &mut S) {
         let peer = match self.slots.get(key) {
@@ -473,19 +416,7 @@ impl Net {
 
     fn run_timers<S: Sink>(&mut self, now: Instant, sink: &mut S) -> bool {
         self.drop_silent_callers(now);
-        for key in self.lingering.clone() {
-            let limit = now + self.config.handshake_timeout;
-            let Some(Slot::Lingering(lingering)) = self.slots.get_mut(key) else {
-                continue;
-            };
-            if *lingering.until.get_or_insert(limit) <= now {
-                self.discard(key);
-            } else if lingering.more {
-                self.linger(key);
-            }
-        }
-        let slots = &self.slots;
-        self.lingering.retain(|&key| slots.get(key).is_some());
+        self.step_lingering(now);
         self.step_dials(now, sink)
     }
 
@@ -494,15 +425,10 @@ impl Net {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let lingering = self
-            .lingering
-            .iter()
-            .filter_map(|&key| match self.slots.get(key) {
-                Some(Slot::Lingering(lingering)) => lingering.until,
-                _ => None,
-            });
-        let timers = lingering
-            .chain(self.accept_at)
+        let timers = self
+            .accept_at
+            .into_iter()
+            .chain(self.next_linger_time(now))
             .chain(self.next_caller_deadline())
             .chain(self.next_dial_time());
         let timer = timers.min().map(|at| at.saturating_duration_since(now));
@@ -510,33 +436,6 @@ impl Net {
             (Some(timeout), Some(timer)) => Some(timeout.min(timer)),
             (timeout, timer) => timeout.or(timer),
         }
-    }
-
-    /// Says what is left of a farewell and throws away what the peer still sends.
-    fn linger(&mut self, key: Key) -> bool {
-        let Some(Slot::Lingering(lingering)) = self.slots.get_mut(key) else {
-            return false;
-        };
-        let said = say_rest(&lingering.stream, &farewell(), &mut lingering.said);
-        let mut waste = [0; 4096];
-        let mut over = said.is_err();
-        lingering.more = !over;
-        for _ in 0..LINGER_READS {
-            if over || !lingering.more {
-                break;
-            }
-            match lingering.stream.read(&mut waste) {
-                Ok(0) => over = true,
-                Ok(_) => {}
-                Err(error) if is_passing(&error) => lingering.more = false,
-                Err(_) => over = true,
-            }
-        }
-        if over {
-            self.discard(key);
-            self.lingering.retain(|&other| other != key);
-        }
-        over
     }
 }
 
@@ -585,43 +484,6 @@ fn check(identity: &Identity, size: u32, config: &NetConfig) -> Result<(), NetEr
     Err(NetError::Setting { name, problem })
 }
 
-/// The connections used last, and which of them is looked at next.
-#[derive(Default)]
-struct Hot {
-    keys: Vec<Key>,
-    next: usize,
-}
-
-impl Hot {
-    fn pick(&self) -> Option<Key> {
-        self.keys.get(self.next).or(self.keys.first()).copied()
-    }
-
-    /// Nothing there: the next one's turn.
-    fn turn(&mut self) {
-        self.next += 1;
-        if self.next >= self.keys.len() {
-            self.next = 0;
-        }
-    }
-
-    /// Used just now, so it is first in line.
-    fn touch(&mut self, key: Key) {
-        self.next = 0;
-        if self.keys.first() == Some(&key) {
-            return;
-        }
-        self.keys.retain(|&other| other != key);
-        self.keys.insert(0, key);
-        self.keys.truncate(HOT_MAX);
-    }
-
-    fn forget(&mut self, key: Key) {
-        self.keys.retain(|&other| other != key);
-        self.next = 0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -632,23 +494,5 @@ mod tests {
         for index in 0..2 {
             assert!(slots.get(Key::of(mio::Token(usize::MAX - index))).is_none());
         }
-    }
-
-    #[test]
-    fn the_connection_used_last_is_looked_at_first_and_the_others_have_turns() {
-        let mut slots = Slots::new();
-        let keys: Vec<Key> = (0..6).map(|n| slots.insert(n)).collect();
-        let mut hot = Hot::default();
-        for &key in &keys {
-            hot.touch(key);
-        }
-        let mut seen = Vec::new();
-        for _ in 0..HOT_MAX {
-            seen.extend(hot.pick());
-            hot.turn();
-        }
-        assert_eq!(seen, [keys[5], keys[4], keys[3], keys[2]]);
-        hot.forget(keys[5]);
-        assert_eq!(hot.pick(), Some(keys[4]));
     }
 }

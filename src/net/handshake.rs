@@ -204,6 +204,9 @@ pub(super) fn check_prefix(bytes: &[u8]) -> Result<(), Garbage> {
     if bytes.first().is_some_and(|&kind| Kind::of(kind).is_none()) {
         return Err(Garbage::Foreign);
     }
+    if bytes.first() != Some(&Kind::Refused.byte()) && bytes.get(2).is_some_and(|&why| why != 0) {
+        return Err(Garbage::Foreign);
+    }
     let mut fixed = [0; 13];
     fixed[1..5].copy_from_slice(&fixed_length());
     fixed[5..].copy_from_slice(&MAGIC);

@@ -10,7 +10,8 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `engine.rs` | [`Net`]: the event loop, sending, closing |
+//! | `engine.rs`, `hot.rs` | [`Net`]: the event loop, sending, which connection to look at first |
+//! | `farewell.rs` | closing |
 //! | `dial.rs` | reaching a peer: candidates in a staggered race, the first that proves itself wins |
 //! | `incoming.rs` | callers: strangers are shown out, peers are answered, ties are broken |
 //! | `handshake.rs` | the messages both exchange before the first frame, and their proof |
@@ -38,8 +39,10 @@ mod connection;
 mod dial;
 mod engine;
 mod error;
+mod farewell;
 mod framing;
 mod handshake;
+mod hot;
 mod incoming;
 mod interfaces;
 mod listener;

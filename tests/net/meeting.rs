@@ -236,8 +236,10 @@ fn everybody_calling_everybody_makes_one_connection_per_pair() {
         .collect();
     let cards: Vec<PeerCard> = ranks.iter().map(Rank::card).collect();
     for rank in &mut ranks {
-        for card in cards.iter().filter(|card| card.rank != rank.identity.rank) {
-            rank.connect(card.clone());
+        for card in &cards {
+            if card.rank != rank.identity.rank {
+                rank.connect(card.clone());
+            }
         }
     }
     let mut all: Vec<&mut Rank> = ranks.iter_mut().collect();

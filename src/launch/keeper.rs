@@ -22,6 +22,9 @@ use super::{LaunchError, sys};
 /// Command of the launcher: kill what is left and exit. Any other byte is a signal for the ranks.
 pub(super) const FINISH: u8 = 0;
 
+/// Descriptor of the PMI connection in every rank. One digit: some shells know no others.
+pub(super) const PMI_FD: RawFd = 3;
+
 /// Size of one [`Report`] on the pipe; below PIPE_BUF, so each is written whole.
 pub(super) const REPORT_BYTES: usize = 12;
 
@@ -58,7 +61,7 @@ impl Strings {
 /// All that is needed to start one rank.
 pub(super) struct RankPlan {
     pub(super) environment: Strings,
-    /// The rank's end of its PMI connection; its number is in the environment.
+    /// The rank's end of its PMI connection; becomes [`PMI_FD`].
     pub(super) pmi: OwnedFd,
     pub(super) out: OwnedFd,
     pub(super) err: OwnedFd,
@@ -147,6 +150,8 @@ pub(super) fn start(plan: Plan, mask: libc::sigset_t) -> Result<Keeper, LaunchEr
     let failed = || LaunchError::system("starting the keeper process");
     let (keeper_control, control) = sys::socketpair().map_err(failed())?;
     let (reports, keeper_reports) = sys::pipe().map_err(failed())?;
+    // Not the number that the ranks' PMI connection gets, as a rank reports its failure to start.
+    let keeper_reports = sys::duplicate(keeper_reports.as_raw_fd()).map_err(failed())?;
     let null = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -294,17 +299,17 @@ impl Work<'_> {
             return (Step::Network, error);
         }
         let stdin = if index == 0 { self.stdin } else { self.null };
-        let streams = [
-            (stdin, 0),
-            (plan.out.as_raw_fd(), 1),
-            (plan.err.as_raw_fd(), 2),
-        ];
+        let pmi = plan.pmi.as_raw_fd();
+        let (out, err) = (plan.out.as_raw_fd(), plan.err.as_raw_fd());
+        // The last one may replace a descriptor of the others, but not the reports.
+        let streams = [(stdin, 0), (out, 1), (err, 2), (pmi, PMI_FD)];
         for (from, to) in streams {
             if let Err(error) = sys::dup2(from, to) {
                 return (Step::Streams, error);
             }
         }
-        if let Err(error) = sys::set_cloexec(plan.pmi.as_raw_fd(), false) {
+        // Already cleared, unless it had that number from the start.
+        if let Err(error) = sys::set_cloexec(PMI_FD, false) {
             return (Step::Streams, error);
         }
         // A limit that cannot be lowered is no reason not to start.

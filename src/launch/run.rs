@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::keeper::{Plan, RankPlan, Strings};
+use super::keeper::{PMI_FD, Plan, RankPlan, Strings};
 use super::supervise::{self, RankStreams};
 use super::{LaunchError, Layout, fresh_job_name, netns, sys};
 
@@ -389,7 +389,7 @@ fn prepare_rank(
     for fd in [&pmi, &out, &err] {
         sys::set_nonblocking(sys::raw(Some(fd))).map_err(failed("a stream"))?;
     }
-    let environment = environment(options, layout, rank, sys::raw(Some(&rank_pmi)));
+    let environment = environment(options, layout, rank);
     let plan = RankPlan {
         environment: Strings::new(environment, "an environment variable")?,
         pmi: rank_pmi,
@@ -401,10 +401,10 @@ fn prepare_rank(
 }
 
 /// The environment of one rank, as `NAME=value`.
-fn environment(options: &RunOptions, layout: Layout, rank: u32, pmi: i32) -> Vec<OsString> {
+fn environment(options: &RunOptions, layout: Layout, rank: u32) -> Vec<OsString> {
     let place = layout.place(rank, options.ranks_per_vm);
     let ours = [
-        ("PMI_FD", pmi.to_string()),
+        ("PMI_FD", PMI_FD.to_string()),
         ("PMI_RANK", rank.to_string()),
         ("PMI_SIZE", options.ranks.to_string()),
         ("COHOST_HOST", place.host.to_string()),
@@ -528,10 +528,10 @@ mod tests {
             ("COLOUR".into(), "red".into()),
         ];
         let layout = options.layout.unwrap();
-        let variables = environment(&options, layout, 3, 12);
+        let variables = environment(&options, layout, 3);
         let has = |text: &str| variables.iter().filter(|v| v.as_os_str() == text).count() == 1;
         for text in [
-            "PMI_FD=12",
+            "PMI_FD=3",
             "PMI_RANK=3",
             "PMI_SIZE=4",
             "COHOST_HOST=1",

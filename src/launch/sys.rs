@@ -47,10 +47,10 @@ pub(super) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(own(fd))
 }
 
-/// A copy of `fd` that closes on exec, numbered 3 or higher.
+/// A copy of `fd` that closes on exec, numbered 4 or higher.
 pub(super) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC touches no memory; a bad descriptor is reported as EBADF.
-    check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }).map(own)
+    check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 4) }).map(own)
 }
 
 /// Sets or clears the close-on-exec flag.

@@ -12,20 +12,24 @@
 //! |---|---|
 //! | `layout.rs` | `HxV` and the place of a rank in it |
 //! | `wire.rs` | PMI-1 lines, parsed totally |
+//! | `identity.rs` | which launcher started this rank |
 //! | `client.rs`, `local.rs` | the three kinds of [`Kvs`] |
 //! | `server.rs` | the PMI-1 service, without any I/O |
-//! | `run.rs` | options, checks, outcome |
+//! | `run.rs`, `checks.rs`, `outcome.rs` | options, what is checked first, what came of it |
 //! | `keeper.rs` | the process between launcher and ranks that outlives neither |
-//! | `supervise.rs`, `output.rs` | the launcher's one loop, and output line by line |
+//! | `supervise/`, `output.rs` | the launcher's one loop, and output line by line |
 //! | `netns.rs` | a network namespace for each host |
 //! | `sys.rs` | every system call, and all that is unsafe |
 
+mod checks;
 mod client;
 mod error;
+mod identity;
 mod keeper;
 mod layout;
 mod local;
 mod netns;
+mod outcome;
 mod output;
 mod run;
 mod server;
@@ -33,11 +37,13 @@ mod supervise;
 mod sys;
 mod wire;
 
+pub use checks::MAX_RANKS;
 pub use client::bootstrap;
 pub use error::LaunchError;
 pub use layout::{Layout, Place};
 pub use local::in_process;
-pub use run::{FailureCause, MAX_RANKS, Outcome, PathPolicy, RankFailure, RunOptions, run};
+pub use outcome::{FailureCause, Outcome, RankFailure};
+pub use run::{PathPolicy, RunOptions, run};
 pub use wire::WireError;
 
 /// The key-value space of a job, one handle per rank.

@@ -7,7 +7,6 @@
 
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::{LaunchError, sys};
@@ -117,8 +116,7 @@ fn configure(tool: &str, namespace: &OwnedFd, commands: &str) -> Result<(), Laun
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    // SAFETY: between fork and exec this makes one system call and allocates nothing.
-    unsafe { command.pre_exec(move || sys::enter_network(namespace)) };
+    sys::start_in_network(&mut command, namespace);
     let failed = |why: String| LaunchError::Netns { reason: why };
     let mut child = command.spawn().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => failed(format!(

@@ -331,6 +331,13 @@ pub(super) fn enter_network(fd: RawFd) -> io::Result<()> {
     check(unsafe { libc::setns(fd, libc::CLONE_NEWNET) }).map(drop)
 }
 
+/// Lets a command start in the network namespace of `fd`. Allocates.
+pub(super) fn start_in_network(command: &mut std::process::Command, fd: RawFd) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec this makes one system call and allocates nothing.
+    unsafe { command.pre_exec(move || enter_network(fd)) };
+}
+
 /// Moves the calling thread into a new, empty network namespace.
 pub(super) fn new_network() -> io::Result<()> {
     // SAFETY: touches no memory.

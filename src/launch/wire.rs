@@ -20,7 +20,7 @@ pub const MAX_KEY: usize = 64;
 /// Bytes that are no PMI-1 message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// More than [`MAX_LINE`] bytes without a newline.
+    /// More than 16 KiB without a newline.
     #[error("a line of more than {MAX_LINE} bytes")]
     Overlong,
     /// The stream ended inside a line.

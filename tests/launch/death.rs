@@ -188,7 +188,8 @@ fn a_crash_is_named_rather_than_the_errors_it_causes() {
     let script = format!(
         r#"{TELL} if [ $PMI_RANK = 1 ]; then tell $$; kill -SEGV $$; fi
            while [ $(ls $DIR | grep -c pid) != 1 ]; do :; done
-           read -r other < $DIR/pid.*; while [ "$(cut -d' ' -f3 /proc/$other/stat)" = R ]; do :; done; exit 1"#
+           read -r other < $DIR/pid.*; until case "$(cut -d' ' -f3 /proc/$other/stat 2>&-)" in Z|"") true;; *) false;; esac
+           do :; done; exit 1"#
     );
     let output = finish(start(folder.path(), "2", &script));
     expect_code(&output, 139);
@@ -197,4 +198,32 @@ fn a_crash_is_named_rather_than_the_errors_it_causes() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn stopping_the_launcher_stops_the_ranks_and_continuing_it_continues_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("{TELL} tell $$; exec sleep 1000");
+    let child = start(folder.path(), "2", &script);
+    let pids = await_pids(folder.path(), 2);
+    let processes = [pids[0], pids[1], child.id()];
+    let all_in = |states: &str| processes.iter().all(|&pid| states.contains(state_of(pid)));
+    signal(child.id(), "TSTP");
+    eventually("all are stopped", || all_in("T"));
+    signal(child.id(), "CONT");
+    eventually("all go on", || all_in("SRD"));
+    signal(child.id(), "TERM");
+    expect_code(&finish(child), 143);
+}
+
+/// The letter of a process's state, such as R, S or T.
+fn state_of(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(')')
+        .next()
+        .unwrap()
+        .trim_start()
+        .chars()
+        .next()
+        .unwrap()
 }

@@ -1,5 +1,7 @@
 //! `cohost run` and the launch library against real processes.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
 mod command;
 mod death;
 mod netns;

@@ -16,6 +16,8 @@ const SAY: &str = r#"say() { printf '%s\n' "$1" >&$PMI_FD; read -r L <&$PMI_FD; 
 #[ignore = "a rank of other tests, started by launchers"]
 fn rank_that_exchanges_values_with_all_others() {
     let mut me = bootstrap().unwrap();
+    let again = bootstrap();
+    assert!(again.is_err() || again.is_ok_and(|again| again.kind == LauncherKind::Singleton));
     let value = |rank: u32, len: usize| -> String {
         (0..len)
             .map(|i| char::from(b'a' + ((i as u32 + rank) % 26) as u8))

@@ -1,14 +1,25 @@
-//! The launcher's one loop while a job runs: PMI-1, output, signals, and the ends of ranks.
+//! The launcher's one loop while a job runs. Here: its stages and signals; in `ends.rs`: how ranks end;
+//! in `streams.rs`: what goes to and from them.
+//!
+//! It may use the keeper, the PMI-1 service and the sinks; it blocks in `poll` only.
+
+mod ends;
+mod streams;
+
+pub(super) use streams::RankStreams;
+
+use streams::Rank;
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use libc::c_int;
 
-use super::keeper::{self, Keeper, Plan, REPORT_BYTES, Report, Step};
-use super::output::{LastWords, Lines, Sink};
-use super::run::{FailureCause, Outcome, RankFailure, RunOptions};
-use super::server::{Action, Membership, Server};
+use super::keeper::{self, Keeper, Plan};
+use super::outcome::{FailureCause, Outcome, RankFailure};
+use super::output::Sink;
+use super::run::RunOptions;
+use super::server::Server;
 use super::{LaunchError, sys};
 
 /// After the first sign of a failure, how long to wait for one that explains it better.
@@ -38,13 +49,6 @@ const TAKEN: [c_int; 6] = [
     libc::SIGTSTP,
     libc::SIGCONT,
 ];
-
-/// The launcher's ends of one rank's streams, not blocking.
-pub(super) struct RankStreams {
-    pub(super) pmi: OwnedFd,
-    pub(super) out: OwnedFd,
-    pub(super) err: OwnedFd,
-}
 
 /// Starts the job of `plan` and sees it to its end.
 pub(super) fn supervise(
@@ -110,34 +114,6 @@ enum Stage {
     Closing,
     /// No process of the job is left; output is read until this time.
     Draining(Instant),
-}
-
-struct Rank {
-    pmi: Option<OwnedFd>,
-    /// Answers not yet sent.
-    answers: Vec<u8>,
-    out: Option<OwnedFd>,
-    err: Option<OwnedFd>,
-    out_lines: Lines,
-    err_lines: Lines,
-    last_words: LastWords,
-    /// Exit code, 128 + signal for a signal, once it has ended.
-    ended: Option<i32>,
-}
-
-impl Rank {
-    fn new(streams: RankStreams) -> Self {
-        Self {
-            pmi: Some(streams.pmi),
-            answers: Vec::new(),
-            out: Some(streams.out),
-            err: Some(streams.err),
-            out_lines: Lines::default(),
-            err_lines: Lines::default(),
-            last_words: LastWords::default(),
-            ended: None,
-        }
-    }
 }
 
 /// What a descriptor in the poll set is.
@@ -412,216 +388,6 @@ impl Job {
         }
     }
 
-    fn take_reports(&mut self) {
-        let Some(keeper) = &self.keeper else { return };
-        let mut buffer = [0; REPORT_BYTES * 128];
-        match sys::read(keeper.reports.as_raw_fd(), &mut buffer) {
-            Ok(count @ 1..) => {
-                self.partial_report.extend(buffer.iter().take(count));
-            }
-            Ok(_) | Err(_) => return self.keeper_gone(),
-        }
-        let bytes = std::mem::take(&mut self.partial_report);
-        let mut reports = bytes.chunks_exact(REPORT_BYTES);
-        for report in &mut reports {
-            if let Some(report) = report
-                .first_chunk()
-                .and_then(|chunk| Report::decode(*chunk))
-            {
-                self.take_report(report);
-            }
-        }
-        self.partial_report = reports.remainder().to_vec();
-    }
-
-    fn take_report(&mut self, report: Report) {
-        match report {
-            Report::Ended { rank, status } => self.rank_ended(rank as usize, status),
-            Report::NotStarted { rank, step, errno } => {
-                let error = not_started(&self.program, rank, step, errno);
-                self.not_started.get_or_insert(error);
-                if step == Step::Fork {
-                    // There is no process whose end would be reported.
-                    if let Some(rank) = self.ranks.get_mut(rank as usize) {
-                        rank.ended = Some(1);
-                    }
-                }
-                if matches!(self.stage, Stage::Running | Stage::Settling(_)) {
-                    self.command(libc::SIGKILL);
-                    self.stage = Stage::Killing;
-                }
-            }
-        }
-    }
-
-    /// Notes the end of a rank's process, after everything it had said.
-    fn rank_ended(&mut self, index: usize, status: c_int) {
-        for _ in 0..64 {
-            // What it wrote last explains its end; bounded, as its children may go on writing.
-            if !(self.read_err(index) | self.read_pmi(index)) {
-                break;
-            }
-        }
-        let Some(rank) = self.ranks.get_mut(index) else {
-            return;
-        };
-        let membership = self.server.membership(index as u32);
-        self.server.exited(index as u32);
-        let code = match libc::WIFSIGNALED(status) {
-            true => 128 + libc::WTERMSIG(status),
-            false => libc::WEXITSTATUS(status),
-        };
-        rank.ended = Some(code);
-        if libc::WIFSIGNALED(status) {
-            self.suspect(index, FailureCause::Signal(libc::WTERMSIG(status)));
-        } else if code != 0 && membership != Membership::Finalized {
-            self.suspect(index, FailureCause::Exit(code));
-        } else if membership == Membership::Joined {
-            self.suspect(index, FailureCause::NotFinalized);
-        }
-        self.check_barrier();
-    }
-
-    /// A barrier that can never complete ends the job.
-    fn check_barrier(&mut self) {
-        if let Some((rank, waiting)) = self.server.missing_at_barrier() {
-            self.suspect(rank as usize, FailureCause::MissedBarrier(waiting));
-        }
-    }
-
-    /// The keeper's reports have ended: it has done its work, or somebody has killed it.
-    fn keeper_gone(&mut self) {
-        let Some(keeper) = self.keeper.take() else {
-            return;
-        };
-        if self.stage != Stage::Closing {
-            // The kernel kills the ranks; this reaches their children. The group's number is not
-            // used again before the keeper is collected below.
-            let _ = sys::kill(-keeper.pid, libc::SIGKILL);
-            self.not_started.get_or_insert_with(|| LaunchError::System {
-                what: "the keeper process of this job was killed".to_owned(),
-                source: std::io::Error::other("the ranks were killed with it"),
-            });
-        }
-        // It closes its reports by exiting, so this does not wait. It may be collected already, when
-        // the program ignores SIGCHLD.
-        let _ = sys::wait(keeper.pid, 0);
-        self.ranks.iter_mut().for_each(|rank| rank.pmi = None);
-        self.stage = Stage::Draining(Instant::now() + DRAIN);
-    }
-
-    /// Passes on what was typed at the terminal.
-    fn take_typed(&mut self) {
-        let Some(keeper) = &mut self.keeper else {
-            return;
-        };
-        let Some(typed) = &keeper.typed else { return };
-        let mut buffer = [0; 4096];
-        let passed = match sys::read(0, &mut buffer) {
-            Ok(0) | Err(_) => false,
-            Ok(count) => {
-                // A full pipe takes no more: what a rank does not read in time is dropped.
-                let sent = sys::write(typed.as_raw_fd(), buffer.get(..count).unwrap_or_default());
-                !matches!(sent, Err(error) if error.kind() != std::io::ErrorKind::WouldBlock)
-            }
-        };
-        if !passed {
-            keeper.typed = None;
-        }
-    }
-
-    /// Reads requests of a rank. True when there may be more.
-    fn read_pmi(&mut self, index: usize) -> bool {
-        let Some(rank) = self.ranks.get_mut(index) else {
-            return false;
-        };
-        let Some(bytes) = read_piece(&mut rank.pmi) else {
-            return false;
-        };
-        for action in self.server.receive(index as u32, &bytes) {
-            match action {
-                Action::Reply(to, line) => {
-                    if let Some(rank) = self.ranks.get_mut(to as usize) {
-                        rank.answers.extend(line.into_bytes());
-                    }
-                    self.send_answers(to as usize);
-                }
-                Action::Abort {
-                    rank,
-                    code,
-                    message,
-                } => {
-                    self.suspect(rank as usize, FailureCause::Abort { code, message });
-                }
-                Action::Nonsense(rank, error) => {
-                    self.suspect(rank as usize, FailureCause::Nonsense(error.to_string()));
-                }
-            }
-        }
-        self.check_barrier();
-        true
-    }
-
-    fn send_answers(&mut self, index: usize) {
-        let Some(rank) = self.ranks.get_mut(index) else {
-            return;
-        };
-        let Some(pmi) = &rank.pmi else { return };
-        match sys::send(pmi.as_raw_fd(), &rank.answers) {
-            Ok(count) => drop(rank.answers.drain(..count)),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            // Gone or closed: its exit tells the rest.
-            Err(_) => rank.answers.clear(),
-        }
-    }
-
-    /// Reads a rank's standard output. True when there may be more.
-    fn read_out(&mut self, index: usize) -> bool {
-        // With one rank there is nothing to mix: prompts pass at once.
-        let at_once = self.ranks.len() == 1;
-        let Some(rank) = self.ranks.get_mut(index) else {
-            return false;
-        };
-        let (number, tagged) = (index as u32, self.tagged);
-        match read_piece(&mut rank.out) {
-            Some(bytes) if self.capture && index == 0 => self.captured.extend(bytes),
-            Some(bytes) => {
-                rank.out_lines
-                    .forward(number, &bytes, at_once, tagged, &mut self.out);
-            }
-            None => {
-                if rank.out.is_none() {
-                    rank.out_lines.finish(number, tagged, &mut self.out);
-                }
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Reads a rank's standard error. True when there may be more.
-    fn read_err(&mut self, index: usize) -> bool {
-        let at_once = self.ranks.len() == 1;
-        let Some(rank) = self.ranks.get_mut(index) else {
-            return false;
-        };
-        let (number, tagged) = (index as u32, self.tagged);
-        match read_piece(&mut rank.err) {
-            Some(bytes) => {
-                rank.last_words.hear(&bytes);
-                rank.err_lines
-                    .forward(number, &bytes, at_once, tagged, &mut self.err);
-                true
-            }
-            None => {
-                if rank.err.is_none() {
-                    rank.err_lines.finish(number, tagged, &mut self.err);
-                }
-                false
-            }
-        }
-    }
-
     /// What came of the job, said on standard error too when it failed.
     fn outcome(mut self) -> Result<Outcome, LaunchError> {
         for (index, rank) in self.ranks.iter_mut().enumerate() {
@@ -645,7 +411,7 @@ impl Job {
             (None, None) => worst,
         };
         if let Some(failure) = &self.failed {
-            self.err.say(&obituary(failure, self.ranks.len()));
+            self.err.say(&failure.obituary(self.ranks.len()));
         }
         self.flush();
         Ok(Outcome {
@@ -678,73 +444,5 @@ impl Job {
                 self.err.write_some();
             }
         }
-    }
-}
-
-/// Reads once. `None` when there is nothing now, or ever: then the stream is closed too.
-fn read_piece(stream: &mut Option<OwnedFd>) -> Option<Vec<u8>> {
-    let fd = stream.as_ref()?.as_raw_fd();
-    let mut buffer = [0; 16 * 1024];
-    match sys::read(fd, &mut buffer) {
-        Ok(count @ 1..) => Some(buffer.get(..count).unwrap_or_default().to_vec()),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => None,
-        Ok(_) | Err(_) => {
-            *stream = None;
-            None
-        }
-    }
-}
-
-/// What is said about a failed rank.
-fn obituary(failure: &RankFailure, ranks: usize) -> String {
-    let RankFailure {
-        rank,
-        cause,
-        last_words,
-    } = failure;
-    let others = match ranks - 1 {
-        0 => String::new(),
-        1 => "; the other rank was stopped".to_owned(),
-        n => format!("; the other {n} ranks were stopped"),
-    };
-    let mut text = format!("cohost: rank {rank} {cause}{others}\n");
-    if !last_words.is_empty() {
-        text.push_str(&format!("cohost: last words of rank {rank}:\n"));
-        last_words
-            .lines()
-            .for_each(|line| text.push_str(&format!("    {line}\n")));
-    }
-    text
-}
-
-/// Why a rank's process never became the program.
-fn not_started(program: &str, rank: u32, step: Step, errno: c_int) -> LaunchError {
-    let source = std::io::Error::from_raw_os_error(errno);
-    let reason = match (step, errno) {
-        (Step::Execute, libc::ENOEXEC) => {
-            "it is no executable for this machine; a script needs a first line like #!/bin/sh"
-                .to_owned()
-        }
-        (Step::Execute, libc::ENOENT) => {
-            "the interpreter named in its first line (or its dynamic loader) does not exist"
-                .to_owned()
-        }
-        (Step::Execute, _) => source.to_string(),
-        (Step::Fork, _) => {
-            let what = format!("starting a process for rank {rank} (ulimit -u, cgroup pids.max)");
-            return LaunchError::System { what, source };
-        }
-        (Step::Network, _) => {
-            let what = format!("entering the network namespace of rank {rank}");
-            return LaunchError::System { what, source };
-        }
-        (Step::Streams, _) => {
-            let what = format!("connecting the streams of rank {rank}");
-            return LaunchError::System { what, source };
-        }
-    };
-    LaunchError::NotExecutable {
-        program: program.to_owned(),
-        reason,
     }
 }

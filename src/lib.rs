@@ -5,6 +5,7 @@ pub mod cli;
 pub mod coll;
 pub mod detect;
 pub mod doorbell;
+pub mod frame;
 pub mod launch;
 pub mod link;
 pub mod mpi;
@@ -13,3 +14,5 @@ pub mod proto;
 pub mod region;
 pub mod report;
 pub mod ring;
+
+pub use mpi::{Communicator, Error, Job, init};

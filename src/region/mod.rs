@@ -1,1 +1,3 @@
-//! Placeholder until its author lands.
+//! Shared memory that several machines of a host can map, divided into sections with one writer each.
+
+pub mod access;

@@ -6,7 +6,12 @@
 //! layout and run, and turns the numbers into tables and the result file. Rendering (`imb`, `text`) is pure.
 //! The limits meter uses nothing of the transport. No algorithm and no shortcut of the library may live here.
 
+mod buffers;
 pub mod imb;
+mod kernels;
 pub mod limits;
 pub mod name;
+pub mod provenance;
 pub mod sizes;
+mod usage;
+pub mod worker;

@@ -13,5 +13,6 @@ pub mod limits;
 pub mod name;
 pub mod provenance;
 pub mod sizes;
+pub mod text;
 mod usage;
 pub mod worker;

@@ -7,7 +7,9 @@
 //! The limits meter uses nothing of the transport. No algorithm and no shortcut of the library may live here.
 
 mod buffers;
+pub mod campaign;
 pub mod imb;
+pub mod in_job;
 mod kernels;
 pub mod limits;
 pub mod name;

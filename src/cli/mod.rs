@@ -1,5 +1,7 @@
 //! The `cohost` command line: a thin skin over the library.
 
+pub mod bench;
+
 use std::process::ExitCode;
 
 /// Parses the arguments, runs the command, and returns its exit code:

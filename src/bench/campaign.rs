@@ -16,7 +16,8 @@ use super::text::{self, Series};
 use super::worker::{Sample, Work};
 use crate::launch::{LaunchError, Layout, MAX_RANKS, Outcome, PathPolicy, RunOptions};
 use crate::report::schema::{
-    BenchResult, CpuTime, Document, Limits, Provenance, SCHEMA, SchemaError, TimeStats, check_writable,
+    BenchResult, CpuTime, Document, Limits, Provenance, SCHEMA, SchemaError, TimeStats,
+    check_writable,
 };
 
 /// Layouts measured when none is named: those of the paper's Table 1.
@@ -130,7 +131,9 @@ impl Campaign {
             let refuse = |reason: String| Err(CampaignError::Layout { layout, reason });
             let ranks = layout.ranks(self.ranks_per_vm);
             if ranks == 0 || ranks > u64::from(MAX_RANKS) {
-                return refuse(format!("it has {ranks} ranks, where 1 to {MAX_RANKS} can be started"));
+                return refuse(format!(
+                    "it has {ranks} ranks, where 1 to {MAX_RANKS} can be started"
+                ));
             }
             if self.path == Some(PathPolicy::Ring) && layout.hosts > 1 {
                 return refuse(
@@ -235,8 +238,15 @@ impl Campaign {
         }
     }
 
-    fn write(&self, provenance: Provenance, limits: Limits, all: &[Series]) -> Result<(), CampaignError> {
-        let Some(path) = &self.json else { return Ok(()) };
+    fn write(
+        &self,
+        provenance: Provenance,
+        limits: Limits,
+        all: &[Series],
+    ) -> Result<(), CampaignError> {
+        let Some(path) = &self.json else {
+            return Ok(());
+        };
         let provenance = Provenance {
             off_cache: self.work.off_cache,
             runs: self.runs,
@@ -281,7 +291,11 @@ fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
         })
     });
     let samples = samples.collect::<Result<Vec<_>, _>>()?;
-    if samples.is_empty() { Err("rank 0 printed no sample".to_owned()) } else { Ok(samples) }
+    if samples.is_empty() {
+        Err("rank 0 printed no sample".to_owned())
+    } else {
+        Ok(samples)
+    }
 }
 
 fn is_interrupted(outcome: &Outcome) -> bool {
@@ -293,26 +307,50 @@ fn is_interrupted(outcome: &Outcome) -> bool {
 pub(crate) fn collect(layout: &str, samples: impl IntoIterator<Item = Sample>) -> Vec<Series> {
     let mut all: Vec<Series> = Vec::new();
     for sample in samples {
-        let Ok(benchmark) = sample.benchmark.parse::<Benchmark>() else { continue };
-        let at = all.iter().position(|s| s.benchmark == benchmark).unwrap_or_else(|| {
-            let (layout, ranks) = (layout.to_owned(), sample.ranks);
-            all.push(Series { benchmark, layout, ranks, samples: BTreeMap::new() });
-            all.len() - 1
-        });
-        all[at].samples.entry(sample.bytes).or_default().push(sample);
+        let Ok(benchmark) = sample.benchmark.parse::<Benchmark>() else {
+            continue;
+        };
+        let at = all
+            .iter()
+            .position(|s| s.benchmark == benchmark)
+            .unwrap_or_else(|| {
+                let (layout, ranks) = (layout.to_owned(), sample.ranks);
+                all.push(Series {
+                    benchmark,
+                    layout,
+                    ranks,
+                    samples: BTreeMap::new(),
+                });
+                all.len() - 1
+            });
+        all[at]
+            .samples
+            .entry(sample.bytes)
+            .or_default()
+            .push(sample);
     }
     all
 }
 
 /// Wrong bytes in all samples of a series.
 pub(crate) fn defects(series: &Series) -> u64 {
-    series.samples.values().flatten().filter_map(|s| s.defects).sum()
+    series
+        .samples
+        .values()
+        .flatten()
+        .filter_map(|s| s.defects)
+        .sum()
 }
 
 /// The result file of these series.
 pub(crate) fn document(provenance: Provenance, limits: Limits, all: &[Series]) -> Document {
     let results = all.iter().flat_map(results_of).collect();
-    Document { schema: SCHEMA.to_owned(), provenance, limits, results }
+    Document {
+        schema: SCHEMA.to_owned(),
+        provenance,
+        limits,
+        results,
+    }
 }
 
 fn results_of(series: &Series) -> Vec<BenchResult> {

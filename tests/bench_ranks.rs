@@ -36,7 +36,10 @@ fn measure(ranks: u32, work: &Work) -> Vec<Sample> {
         };
         let ranks: Vec<_> = jobs.into_iter().map(run).collect();
         let mut samples: Vec<_> = ranks.into_iter().map(|r| r.join().unwrap()).collect();
-        assert!(samples[1..].iter().all(Vec::is_empty), "only rank 0 hands out samples");
+        assert!(
+            samples[1..].iter().all(Vec::is_empty),
+            "only rank 0 hands out samples"
+        );
         samples.swap_remove(0)
     })
 }
@@ -49,7 +52,10 @@ fn every_benchmark_delivers_every_byte() {
         let samples = measure(ranks, &work(&Benchmark::ALL, &sizes));
         for sample in &samples {
             assert_eq!(sample.ranks, ranks);
-            assert!(sample.repetitions >= 1 && sample.t_max_us >= sample.t_min_us, "{sample:?}");
+            assert!(
+                sample.repetitions >= 1 && sample.t_max_us >= sample.t_min_us,
+                "{sample:?}"
+            );
             if sample.benchmark == "Barrier" {
                 assert_eq!(sample.defects, None);
             } else {
@@ -57,13 +63,19 @@ fn every_benchmark_delivers_every_byte() {
             }
         }
         let rows = |name: &str| samples.iter().filter(|s| s.benchmark == name).count();
-        assert_eq!((rows("PingPong"), rows("Allreduce"), rows("Barrier")), (10, 8, 1));
+        assert_eq!(
+            (rows("PingPong"), rows("Allreduce"), rows("Barrier")),
+            (10, 8, 1)
+        );
     }
 }
 
 #[test]
 fn off_the_cache_every_byte_is_right_too() {
-    let work = Work { off_cache: true, ..work(&[Benchmark::PingPong, Benchmark::Alltoall], &[8, 70_000]) };
+    let work = Work {
+        off_cache: true,
+        ..work(&[Benchmark::PingPong, Benchmark::Alltoall], &[8, 70_000])
+    };
     for sample in measure(2, &work) {
         assert_eq!(sample.defects, Some(0), "{sample:?}");
     }
@@ -72,5 +84,10 @@ fn off_the_cache_every_byte_is_right_too() {
 #[test]
 fn one_rank_alone_talks_to_itself() {
     let samples = measure(1, &work(&[Benchmark::PingPong, Benchmark::PingPing], &[8]));
-    assert!(samples.iter().all(|s| s.path == "self" && s.defects == Some(0)), "{samples:?}");
+    assert!(
+        samples
+            .iter()
+            .all(|s| s.path == "self" && s.defects == Some(0)),
+        "{samples:?}"
+    );
 }

@@ -179,7 +179,7 @@ impl Campaign {
                 break;
             }
         }
-        if let Some(comparison) = text::comparison(&all) {
+        if let Some(comparison) = text::comparison(&all, &limits) {
             (stage.print)(&comparison)?;
         }
         self.write(gathered.finish(), limits, &all)?;

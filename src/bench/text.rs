@@ -346,36 +346,37 @@ fn columns<S: AsRef<str>>(cells: &[S]) -> String {
 /// The point of it all: the same two ranks over rings in one host, and over TCP between two.
 /// `None` unless both layouts were measured with PingPong.
 #[must_use]
-pub fn comparison(all: &[Series]) -> Option<String> {
+pub fn comparison(all: &[Series], limits: &Limits) -> Option<String> {
     let find = |layout: &str, path: &str| {
         all.iter()
             .find(|s| s.benchmark == Benchmark::PingPong && s.layout == layout && s.path() == path)
     };
     let (ring, tcp) = (find("1x2", "ring")?, find("2x1", "tcp")?);
-    let mut text = String::from("\n# The same two ranks in one host and in two: PingPong\n");
-    put(
-        &mut text,
-        &columns(&[
-            "#bytes",
-            "1x2 ring us",
-            "2x1 tcp us",
-            "tcp/ring",
-            "1x2 MB/s",
-            "2x1 MB/s",
-        ]),
-    );
+    let mut text =
+        String::from("\n# The same two ranks in one host and in two: PingPong, half round trip\n");
+    let titles = [
+        "#bytes",
+        "1x2 ring us",
+        "x limit",
+        "MB/s",
+        "2x1 tcp us",
+        "x limit",
+        "MB/s",
+        "tcp/ring",
+    ];
+    put(&mut text, &columns(&titles));
     for bytes in SUMMARY_BYTES {
         let (Some(a), Some(b)) = (ring.summary(bytes), tcp.summary(bytes)) else {
             continue;
         };
-        let cells = [
-            bytes.to_string(),
-            format!("{:.2}", a.mean),
-            format!("{:.2}", b.mean),
-            format!("{:.1}", b.mean / a.mean),
-            format!("{:.0}", ring.mbytes_per_s(bytes, a.mean)),
-            format!("{:.0}", tcp.mbytes_per_s(bytes, b.mean)),
-        ];
+        let mut cells = vec![bytes.to_string()];
+        for (series, mean) in [(ring, a.mean), (tcp, b.mean)] {
+            let limit = limit_us(limits, series.path(), bytes).filter(|l| *l > 0.0);
+            cells.push(format!("{mean:.2}"));
+            cells.push(limit.map_or("-".to_owned(), |l| format!("{:.2}", mean / l)));
+            cells.push(format!("{:.0}", series.mbytes_per_s(bytes, mean)));
+        }
+        cells.push(format!("{:.1}", b.mean / a.mean));
         put(&mut text, &columns(&cells));
     }
     Some(text)
@@ -489,7 +490,7 @@ mod tests {
         let mut text = series(&two, &machine(), false);
         text.push_str(&limits(&machine()));
         text.push_str(&opening(&Provenance::default(), &[Benchmark::PingPong]));
-        text.push_str(&comparison(&[two, made("2x1", "tcp", &[(8, &[4.0])])]).unwrap());
+        text.push_str(&comparison(&[two, made("2x1", "tcp", &[(8, &[4.0])])], &machine()).unwrap());
         let plain: Vec<_> = text
             .lines()
             .filter(|l| !l.is_empty() && !l.starts_with('#'))
@@ -524,9 +525,9 @@ mod tests {
     fn the_comparison_needs_both_paths() {
         let ring = made("1x2", "ring", &[(8, &[0.2]), (1024, &[0.5])]);
         let tcp = made("2x1", "tcp", &[(8, &[4.0])]);
-        assert_eq!(comparison(std::slice::from_ref(&ring)), None);
-        let text = comparison(&[ring, tcp]).unwrap();
-        let line = "#           8         0.20         4.00         20.0           40            2";
+        assert_eq!(comparison(std::slice::from_ref(&ring), &machine()), None);
+        let text = comparison(&[ring, tcp], &machine()).unwrap();
+        let line = "#           8         0.20         3.33           40         4.00         1.33            2         20.0";
         assert!(text.contains(line), "{text}");
         assert!(
             !text.contains("1024"),

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::kernels::{Kernel, Loop};
 use super::name::{Benchmark, Columns};
 use super::sizes;
-use super::usage::{Usage, boot_hash};
+use super::usage::{self, Usage, boot_hash};
 use crate::mpi::{self, Communicator, Op, Path};
 use crate::report::schema::CpuTime;
 
@@ -112,14 +112,15 @@ fn measure(
     let length = usize::try_from(bytes).unwrap_or(usize::MAX);
     let mut kernel = Kernel::new(comm, benchmark, length, work.check, work.off_cache);
     let repetitions = agree_on_repetitions(comm, work, &mut kernel, bytes)?;
+    let stolen_before_us = usage::steal_us();
     comm.barrier()?;
     comm.barrier()?;
-    let before = Usage::now();
     let timed = stage(comm, &mut kernel, repetitions)?;
-    let used = Usage::now().since(before);
     let report = Report {
         time_us: timed.mine.time.as_secs_f64() * 1e6 / repetitions as f64 / kernel.parts(),
-        used,
+        used: timed.used,
+        // Some hypervisors let the counter run backwards across a migration.
+        stolen_us: (usage::steal_us() - stolen_before_us).max(0.0),
         boot: boot_hash(),
         paths: paths_of(comm, &kernel, benchmark),
         defects: timed.mine.defects,
@@ -165,25 +166,32 @@ fn fitting(wanted: u64, each_s: f64, limit_s: f64) -> u64 {
 
 struct Stage {
     mine: Loop,
+    /// Processor time of the loop; of a rank that only waits, that of its waiting.
+    used: Usage,
     /// Seconds of the slowest rank.
     slowest_s: f64,
 }
 
-/// One loop on the active ranks. The sum at the end is also where the others wait.
+/// One loop on the active ranks. The maximum at the end is also where the others wait.
 fn stage(
     comm: &Communicator,
     kernel: &mut Kernel<'_>,
     repetitions: u64,
 ) -> Result<Stage, mpi::Error> {
-    let mine = if kernel.is_active() {
+    let before = Usage::now();
+    let active = kernel.is_active();
+    let mine = if active {
         kernel.run(repetitions)?
     } else {
         Loop::default()
     };
+    let looped = Usage::now();
     let mut slowest = [0.0];
     comm.allreduce(&[mine.time.as_secs_f64()], &mut slowest, Op::Max)?;
+    let end = if active { looped } else { Usage::now() };
     Ok(Stage {
         mine,
+        used: end.since(before),
         slowest_s: slowest[0],
     })
 }
@@ -193,6 +201,7 @@ fn stage(
 struct Report {
     time_us: f64,
     used: Usage,
+    stolen_us: f64,
     boot: u64,
     paths: u64,
     defects: u64,
@@ -206,7 +215,7 @@ impl Report {
             self.time_us.to_bits(),
             self.used.user_us.to_bits(),
             self.used.system_us.to_bits(),
-            self.used.steal_us.to_bits(),
+            self.stolen_us.to_bits(),
             self.boot,
             self.paths,
             self.defects,
@@ -229,8 +238,8 @@ impl Report {
             used: Usage {
                 user_us: number(1),
                 system_us: number(2),
-                steal_us: number(3),
             },
+            stolen_us: number(3),
             boot: word(4),
             paths: word(5),
             defects: word(6),
@@ -328,7 +337,7 @@ fn steal_of_machines(all: &[Report]) -> f64 {
     let mut machines = std::collections::BTreeMap::<u64, f64>::new();
     for report in all {
         let known = machines.entry(report.boot).or_default();
-        *known = known.max(report.used.steal_us);
+        *known = known.max(report.stolen_us);
     }
     machines.values().sum()
 }
@@ -341,11 +350,11 @@ mod tests {
         let used = Usage {
             user_us: 100.0,
             system_us: 10.0,
-            steal_us: 5.0,
         };
         Report {
             time_us,
             used,
+            stolen_us: 5.0,
             boot,
             paths,
             defects: 1,

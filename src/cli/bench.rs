@@ -27,11 +27,12 @@ const TOUR_SAMPLE_SECONDS: f64 = 1.0;
 #[derive(Debug, Args)]
 #[command(after_help = after_help())]
 pub struct BenchArgs {
-    /// Benchmarks in any case, or `limits` for the machine's own; without: PingPong and Alltoall
+    /// Benchmarks in any case, or `limits` for the machine's own; without: PingPong and Alltoall.
+    /// A word such as 2x4 is a layout
     #[arg(value_name = "NAME", value_parser = parse_target)]
     names: Vec<Target>,
     /// Layouts of hosts x VMs, such as 2x4; without: 1x1 1x2 1x4 2x1 2x2 2x4
-    #[arg(long, value_name = "HxV", num_args = 1.., value_delimiter = ',', value_parser = parse_layout)]
+    #[arg(long, value_name = "HxV", value_delimiter = ',', value_parser = parse_layout)]
     layout: Vec<Layout>,
     /// Paths the ranks may use: auto, ring or tcp
     #[arg(long, value_parser = parse_path)]
@@ -68,11 +69,12 @@ pub struct BenchArgs {
     worker: bool,
 }
 
-/// A benchmark, or the limits.
+/// A benchmark, the limits, or one more layout, as in `--layout 1x2 2x4`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Limits,
     Benchmark(Benchmark),
+    Layout(Layout),
 }
 
 /// A list of sizes; a type of its own, since clap would take a `Vec` for repeated options.
@@ -86,6 +88,9 @@ fn after_help() -> String {
 fn parse_target(text: &str) -> Result<Target, String> {
     if text.eq_ignore_ascii_case("limits") {
         return Ok(Target::Limits);
+    }
+    if let Ok(layout) = text.parse() {
+        return Ok(Target::Layout(layout));
     }
     let known = Benchmark::from_str(text).map(Target::Benchmark);
     known.map_err(|e| format!("{e}, limits"))
@@ -151,13 +156,22 @@ impl BenchArgs {
         !self.names.is_empty() && self.names.iter().all(|n| *n == Target::Limits)
     }
 
+    /// Those of `--layout` and those among the names.
+    fn layouts(&self) -> Vec<Layout> {
+        let named = self.names.iter().filter_map(|n| match n {
+            Target::Layout(layout) => Some(*layout),
+            _ => None,
+        });
+        self.layout.iter().copied().chain(named).collect()
+    }
+
     fn work(&self) -> Work {
         let named: Vec<_> = self
             .names
             .iter()
             .filter_map(|n| match n {
                 Target::Benchmark(benchmark) => Some(*benchmark),
-                Target::Limits => None,
+                Target::Limits | Target::Layout(_) => None,
             })
             .collect();
         let tour = named.is_empty();
@@ -185,7 +199,7 @@ impl BenchArgs {
     }
 
     fn campaign(&self) -> io::Result<Campaign> {
-        let mut layouts = self.layout.clone();
+        let mut layouts = self.layouts();
         if layouts.is_empty() {
             layouts = LAYOUTS.iter().filter_map(|l| l.parse().ok()).collect();
             // Of the usual layouts, those that the path can serve.
@@ -206,7 +220,7 @@ impl BenchArgs {
     /// Options that only the parent of jobs can follow.
     fn parent_only(&self) -> Option<&'static str> {
         let given = [
-            ("--layout", !self.layout.is_empty()),
+            ("--layout", !self.layouts().is_empty()),
             ("--path", self.path.is_some()),
             ("--runs", self.runs.is_some()),
             ("--ranks-per-vm", self.ranks_per_vm.is_some()),

@@ -39,8 +39,14 @@ fn the_command_of_the_contract_is_understood() {
     );
     assert_eq!((campaign.layouts.len(), campaign.runs), (2, 5));
     assert_eq!(campaign.json.as_deref(), Some(Path::new("out.json")));
-    let listed = parse("--layout 1x2 2x4").unwrap().campaign().unwrap();
-    assert_eq!(listed.layouts, campaign.layouts);
+    for line in [
+        "--layout 1x2 2x4",
+        "--layout 1x2,2x4 pingpong",
+        "--layout 1x2 pingpong 2x4",
+    ] {
+        let listed = parse(line).unwrap().campaign().unwrap();
+        assert_eq!(listed.layouts, campaign.layouts, "{line}");
+    }
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use super::{CorePair, LimitsError, on_two_cores, wait};
 
 const BATCHES: usize = 8;
+/// Connections tried with each buffer size: some start out badly and stay so.
+const CONNECTIONS: usize = 3;
 /// Bytes that one timed batch moves in each direction, within 4 to 500 rounds.
 const BATCH_BYTES: usize = 8 << 20;
 /// Socket buffers tried besides the system's own, in bytes; the kernel caps them.
@@ -16,7 +18,9 @@ const BUFFERS: [Option<usize>; 2] = [None, Some(4 << 20)];
 pub(super) fn half_round_trip_us(pair: CorePair, size: usize) -> Result<f64, LimitsError> {
     let mut best = f64::INFINITY;
     for buffer in BUFFERS {
-        best = best.min(time_buffer(pair, size, buffer)?);
+        for _ in 0..CONNECTIONS {
+            best = best.min(time_buffer(pair, size, buffer)?);
+        }
     }
     Ok(best)
 }

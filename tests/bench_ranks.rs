@@ -23,19 +23,22 @@ fn measure(ranks: u32, work: &Work) -> Vec<Sample> {
     std::thread::scope(|scope| {
         let run = |bootstrap| {
             scope.spawn(move || {
-                let job = Job::connect(bootstrap, Config::default()).unwrap();
+                let job = Job::connect(bootstrap, Config::default()).expect("joins");
                 let mut samples = Vec::new();
                 worker::run(job.world(), work, &mut |sample| {
                     samples.push(sample);
                     Ok(())
                 })
-                .unwrap();
-                job.finalize().unwrap();
+                .expect("measures");
+                job.finalize().expect("leaves");
                 samples
             })
         };
         let ranks: Vec<_> = jobs.into_iter().map(run).collect();
-        let mut samples: Vec<_> = ranks.into_iter().map(|r| r.join().unwrap()).collect();
+        let mut samples: Vec<_> = ranks
+            .into_iter()
+            .map(|r| r.join().expect("no rank panics"))
+            .collect();
         assert!(
             samples[1..].iter().all(Vec::is_empty),
             "only rank 0 hands out samples"

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod cli;
 pub mod coll;
+pub mod config;
 pub mod detect;
 pub mod doorbell;
 pub mod frame;
@@ -10,6 +11,7 @@ pub mod launch;
 pub mod link;
 pub mod mpi;
 pub mod net;
+pub mod progress;
 pub mod proto;
 pub mod region;
 pub mod report;

@@ -5,6 +5,7 @@ use std::fs;
 use std::thread;
 
 use super::usage;
+use crate::detect;
 use crate::report::schema::Provenance;
 
 const UNKNOWN: &str = "unknown";
@@ -61,7 +62,7 @@ impl Gathered {
 
 /// Identifier of the hypervisor, as `cohost detect` prints it.
 fn hypervisor() -> String {
-    UNKNOWN.to_owned()
+    detect::verdict(&detect::Evidence::gather()).hypervisor.as_str().to_owned()
 }
 
 /// Processor model and architecture.

@@ -1,6 +1,7 @@
 //! The `cohost` command line: a thin skin over the library.
 
 pub mod bench;
+pub mod detect;
 
 use std::process::ExitCode;
 

@@ -1,1 +1,299 @@
-//! Placeholder until its author lands.
+//! Waking a peer that sleeps, and sleeping until a peer wakes us.
+//!
+//! The contract, in the order in which a rank does it:
+//!
+//! | sleeper | sender |
+//! |---|---|
+//! | [`Sleeper::arm`]: notes its peers' bells, then says in its own section that it sleeps | writes its message, publishes it with a release store |
+//! | looks into all rings once more | [`Ringer::ring_if_armed`]: looks at the sleeper's word |
+//! | nothing there: [`Armed::sleep`]; something there: drops the [`Armed`] | armed, and this sleep not rung yet: rings its own bell |
+//!
+//! Each side first writes and then reads what the other has written, with a sequentially
+//! consistent fence in between; so at least one of them sees the other, and no wake-up is lost
+//! (`model.rs` goes through all interleavings). Only an armed doorbell is rung, and once per sleep:
+//! a peer that says "asleep" for ever costs one ring.
+//!
+//! **Why the bell is the sender's.** A futex sleeps only if its word still has the value seen
+//! before. The sleeper's own word cannot serve: its peers, who map it read-only, cannot change it,
+//! and a wake that comes between the last look and the sleep would be lost. So the sender counts
+//! up a word in *its* section, one per peer, and the sleeper waits on all its peers' words at once.
+//! A bell word says nothing but "look again"; whatever it holds is harmless.
+//!
+//! This folder may use [`crate::region`]. It must never read a ring or a socket: whether there is
+//! work is the caller's question.
+
+mod futex;
+#[cfg(test)]
+mod model;
+mod none;
+
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
+
+use crate::region::access::{Local, Remote};
+use crate::region::layout::ARMED_OFFSET;
+use crate::region::{LayoutError, OwnSection, PeerSection};
+
+pub use futex::{WAIT_MAX, can_wait_on};
+
+/// How a rank wants to be woken. It chooses for itself; what it writes into its armed word tells
+/// its peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// A futex on the peers' bells: all peers that matter are on this machine.
+    Futex,
+    /// A byte on the TCP control connection: works with any mixture of peers, because the sleeper
+    /// polls its sockets. The progress engine sends and reads the byte.
+    TcpByte,
+    /// Never asleep for longer than a nap; nobody rings.
+    None,
+}
+
+impl Policy {
+    /// The best policy for a rank with `ring_peers` on this machine and, when `sockets` is set,
+    /// sockets that must wake it too.
+    #[must_use]
+    pub fn choose(ring_peers: usize, sockets: bool) -> Self {
+        if !sockets && can_wait_on(ring_peers) {
+            Self::Futex
+        } else {
+            Self::TcpByte
+        }
+    }
+
+    /// What an armed word of this policy holds in its lowest two bits; 0 is "awake".
+    fn mark(self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Futex => MARK_FUTEX,
+            Self::TcpByte => MARK_BYTE,
+        }
+    }
+}
+
+const MARK_BITS: u32 = 2;
+const MARK: u32 = (1 << MARK_BITS) - 1;
+const MARK_FUTEX: u32 = 1;
+const MARK_BYTE: u32 = 2;
+
+/// Why a sleep did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorbellError {
+    /// The system refused; sleep another way (sockets, naps) from now on.
+    #[error("sleeping on a futex failed: {0}; wake-ups go over the TCP control connection instead")]
+    Futex(#[source] std::io::Error),
+    /// [`Policy::TcpByte`] sleeps in the poll of the sockets, which is not here.
+    #[error("a rank that is woken by a TCP byte sleeps by polling its sockets while armed")]
+    PollInstead,
+    /// More peers than a futex can wait for.
+    #[error("a futex waits for at most {WAIT_MAX} peers on this machine; use the TCP byte")]
+    TooManyPeers,
+    /// A peer that is not in the layout.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+/// Why a sleep ended. In every case the caller looks into its rings again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// A peer rang, before or during the sleep; or a signal came. Not a promise of work.
+    Rung,
+    /// The time is over.
+    TimedOut,
+}
+
+/// What ringing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ring {
+    /// The peer is awake.
+    Awake,
+    /// This sleep has been rung already, by us.
+    AlreadyRung,
+    /// The peer's futex was rung.
+    Rung,
+    /// The peer wants a byte on the TCP control connection: the caller must send it.
+    SendByte,
+}
+
+/// One bell that a sleeper listens to: a word in a peer's section.
+#[derive(Debug)]
+struct Bell {
+    peer: u32,
+    header: Remote,
+    offset: usize,
+    /// The value before arming.
+    seen: u32,
+}
+
+/// The sleeping side of a rank's doorbell.
+#[derive(Debug)]
+pub struct Sleeper {
+    own: Local,
+    policy: Policy,
+    /// Counts sleeps, so that peers ring each only once. 30 bits; a peer that misses 2^30 sleeps
+    /// and returns at the very same number would find it "already rung", which a sleep's time
+    /// limit ends.
+    sleeps: u32,
+    bells: Vec<Bell>,
+}
+
+impl Sleeper {
+    /// The doorbell of the owner of `section`.
+    #[must_use]
+    pub fn new(section: &OwnSection, policy: Policy) -> Self {
+        let own = section.window().clone();
+        own.store_u32(ARMED_OFFSET, 0);
+        Self {
+            own,
+            policy,
+            sleeps: 0,
+            bells: Vec::new(),
+        }
+    }
+
+    /// How this rank is woken.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Changes how this rank is woken, from the next sleep on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// Listens to a peer's bell from now on.
+    ///
+    /// # Errors
+    /// [`DoorbellError::TooManyPeers`] when the policy is [`Policy::Futex`] and this machine cannot
+    /// wait for one more.
+    pub fn add(&mut self, peer: &PeerSection) -> Result<(), DoorbellError> {
+        if self.policy == Policy::Futex && !can_wait_on(self.bells.len() + 1) {
+            return Err(DoorbellError::TooManyPeers);
+        }
+        let offset = peer.identity().layout.bell_offset(peer.me())?;
+        let header = peer.header().clone();
+        self.bells.push(Bell {
+            peer: peer.identity().index,
+            header,
+            offset,
+            seen: 0,
+        });
+        Ok(())
+    }
+
+    /// Listens no more to the bell of member `peer`.
+    pub fn remove(&mut self, peer: u32) {
+        self.bells.retain(|bell| bell.peer != peer);
+    }
+
+    /// Says that we are about to sleep. The caller must look for work after this, and may sleep
+    /// only when there is none.
+    pub fn arm(&mut self) -> Armed<'_> {
+        for bell in &mut self.bells {
+            // Before arming: whoever sees us armed counts up from here.
+            bell.seen = bell.header.load_u32(bell.offset);
+        }
+        self.sleeps = self.sleeps.wrapping_add(1);
+        let mark = self.policy.mark();
+        let word = if mark == 0 {
+            0
+        } else {
+            self.sleeps << MARK_BITS | mark
+        };
+        self.own.store_u32(ARMED_OFFSET, word);
+        // SYNC POINT: pairs with the fence in `Ringer::ring_if_armed`. Our word before our look
+        // into the rings, there the message before the look at our word: one sees the other.
+        fence(Ordering::SeqCst);
+        Armed { sleeper: self }
+    }
+}
+
+/// A rank that has said it is asleep; dropping it says that it is awake again.
+#[derive(Debug)]
+#[must_use = "look for work while armed, then sleep or drop"]
+pub struct Armed<'a> {
+    sleeper: &'a Sleeper,
+}
+
+impl Armed<'_> {
+    /// Sleeps until a peer rings or `timeout` is over. Returns at once when a peer has rung since
+    /// arming.
+    ///
+    /// # Errors
+    /// When the policy sleeps elsewhere, or the system refuses.
+    pub fn sleep(self, timeout: Duration) -> Result<Woken, DoorbellError> {
+        match self.sleeper.policy {
+            Policy::Futex => futex::wait(&self.sleeper.bells, timeout),
+            Policy::TcpByte => Err(DoorbellError::PollInstead),
+            Policy::None => Ok(none::nap(timeout)),
+        }
+    }
+}
+
+impl Drop for Armed<'_> {
+    fn drop(&mut self) {
+        self.sleeper.own.store_u32(ARMED_OFFSET, 0);
+    }
+}
+
+/// The ringing side: how this rank wakes one peer.
+#[derive(Debug)]
+pub struct Ringer {
+    own: Local,
+    bell: usize,
+    peer: Remote,
+    /// The armed word of the sleep that was rung last; 0 before the first.
+    rung: u32,
+}
+
+impl Ringer {
+    /// How the owner of `own` wakes the owner of `peer`.
+    ///
+    /// # Errors
+    /// When the peer has no place in our section.
+    pub fn new(own: &OwnSection, peer: &PeerSection) -> Result<Self, LayoutError> {
+        let bell = own.identity().layout.bell_offset(peer.identity().index)?;
+        Ok(Self {
+            own: own.window().clone(),
+            bell,
+            peer: peer.header().clone(),
+            rung: 0,
+        })
+    }
+
+    /// Wakes the peer if it sleeps. To be called after publishing a message or a position it may
+    /// wait for. One load when the peer is awake.
+    #[inline]
+    pub fn ring_if_armed(&mut self) -> Ring {
+        // SYNC POINT: pairs with the fence in `Sleeper::arm`.
+        fence(Ordering::SeqCst);
+        // Fetched once; every value means something.
+        let word_untrusted = self.peer.load_u32(ARMED_OFFSET);
+        if word_untrusted & MARK == 0 {
+            return Ring::Awake;
+        }
+        self.ring(word_untrusted)
+    }
+
+    #[cold]
+    fn ring(&mut self, word: u32) -> Ring {
+        if word == self.rung {
+            return Ring::AlreadyRung;
+        }
+        self.rung = word;
+        if word & MARK != MARK_FUTEX {
+            // A mark that we do not know means a peer we do not know how to wake: the byte always
+            // works.
+            return Ring::SendByte;
+        }
+        // We alone write this word. The kernel orders the store before the wake.
+        self.own
+            .store_u32(self.bell, self.own.load_u32(self.bell).wrapping_add(1));
+        futex::wake(self.own.futex_word(self.bell));
+        Ring::Rung
+    }
+}
+
+#[cfg(test)]
+mod tests;

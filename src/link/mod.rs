@@ -1,1 +1,706 @@
-//! Placeholder until its author lands.
+//! The paths to all peers: which there are, how they come about, and what is chosen.
+//!
+//! A pair has one TCP connection, made on first contact. It carries the frames, or, when the two
+//! ranks prove that they share memory ([`prove`]), a ring in each direction carries them and the
+//! connection stays as doorbell of last resort and first sign of death. One enum of states per
+//! peer, no trait objects: the way of a message is a `match`.
+//!
+//! This folder may use rings, net, doorbells, regions and the frame header. It knows nothing of
+//! matching; what it needs of the protocol it gets as arguments.
+
+pub mod card;
+pub mod control;
+pub mod prove;
+pub mod select;
+pub mod share;
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use card::Card;
+use control::{Control, Offer};
+use prove::{Next, Proof};
+use select::{Candidate, PathPolicy};
+use share::{Rings, Share};
+
+use crate::doorbell::{Ring, Ringer};
+use crate::frame::{Header, WIRE_LEN};
+use crate::net::{Net, SendState};
+use crate::region::PeerSection;
+use crate::ring::{Consumer, Producer, Pushed};
+
+/// A frame of which the socket took only a part, and must take the rest first.
+#[derive(Debug)]
+struct Partial {
+    wire: [u8; WIRE_LEN],
+    progress: usize,
+}
+
+/// The writing side of a ring in use.
+#[derive(Debug)]
+pub struct RingOut {
+    producer: Producer,
+    ringer: Ringer,
+    /// Number of the first frame that went this way.
+    base: u32,
+}
+
+/// The reading side of a ring in use.
+#[derive(Debug)]
+pub struct RingIn {
+    /// Who writes it.
+    pub peer: u32,
+    /// The ring.
+    pub consumer: Consumer,
+}
+
+/// A proof under way, and what it needs.
+#[derive(Debug)]
+struct Proving {
+    proof: Proof,
+    handed_over: bool,
+    offer: Option<Offer>,
+    section: Option<PeerSection>,
+}
+
+/// How things stand with one peer.
+#[derive(Debug, Default)]
+enum State {
+    /// No contact yet.
+    #[default]
+    Idle,
+    Connecting,
+    Proving(Box<Proving>),
+    Ring(Box<RingOut>),
+    /// We said that the ring is not used; the peer has not answered.
+    Falling,
+    Tcp,
+    /// Gone for good.
+    Lost,
+}
+
+/// One peer.
+#[derive(Debug, Default)]
+struct Peer {
+    state: State,
+    reason: String,
+    partial: Option<Partial>,
+    controls: VecDeque<([u8; WIRE_LEN], Vec<u8>)>,
+    /// Number of the next frame expected of this peer.
+    expected: u32,
+    /// Frames and bytes received over TCP since we last sent anything there.
+    owed: (u32, usize),
+    fell_back: bool,
+    /// Header of the frame whose payload goes straight to its place.
+    arriving: Option<Header>,
+}
+
+/// What a path does with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// On its way.
+    Done,
+    /// Not now.
+    Later,
+    /// The path broke its rules; see [`Links::fall_back`].
+    Fault,
+}
+
+/// Which path a peer has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Not decided yet.
+    None,
+    /// Rings.
+    Ring,
+    /// TCP.
+    Tcp,
+    /// The peer is gone.
+    Lost,
+}
+
+/// What the engine must do after something was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    Nothing,
+    /// The path is decided: offer the peer its frames. `resume`: number of the frame it expects.
+    Go {
+        /// Frames from this number on go out again.
+        resume: Option<u32>,
+    },
+    /// The ring is not used; say so with [`Links::fall_back`].
+    FallBack(String),
+    /// The peer broke the rules of the connection.
+    Fault(String),
+    /// The connection ended.
+    Gone {
+        /// How, for people.
+        why: String,
+        /// Whether the peer said goodbye.
+        orderly: bool,
+    },
+}
+
+/// Bytes or frames received over TCP after which an acknowledgement goes out by itself.
+const OWED_FRAMES: u32 = 64;
+const OWED_BYTES: usize = 128 << 10;
+
+/// All peers.
+#[derive(Debug)]
+pub struct Links {
+    me: u32,
+    cards: Vec<Card>,
+    policy: PathPolicy,
+    share: Option<Share>,
+    /// Why there is nothing to share with anybody.
+    no_share: String,
+    peers: Vec<Peer>,
+    /// Rings to read, those in use.
+    pub inputs: Vec<RingIn>,
+    /// Peers with control messages to send.
+    dirty: Vec<u32>,
+    /// Peers being connected or proved.
+    unsettled: Vec<u32>,
+    tcp_peers: usize,
+    /// Where bytes go whose receive is gone.
+    discard: Vec<u8>,
+}
+
+impl Links {
+    /// Paths to the ranks with these cards, none of them made yet.
+    #[must_use]
+    pub fn new(
+        me: u32,
+        cards: Vec<Card>,
+        policy: PathPolicy,
+        share: Result<Option<Share>, String>,
+    ) -> Self {
+        let peers = cards.iter().map(|_| Peer::default()).collect();
+        let (share, no_share) = match share {
+            Ok(Some(share)) => (Some(share), String::new()),
+            Ok(None) => (None, "nobody to share memory with".to_owned()),
+            Err(why) => (None, why),
+        };
+        Self {
+            me,
+            cards,
+            policy,
+            share,
+            no_share,
+            peers,
+            inputs: Vec::new(),
+            dirty: Vec::new(),
+            unsettled: Vec::new(),
+            tcp_peers: 0,
+            discard: Vec::new(),
+        }
+    }
+
+    /// The cards of all ranks.
+    #[must_use]
+    pub fn cards(&self) -> &[Card] {
+        &self.cards
+    }
+
+    /// Shared memory of this host, if any.
+    pub fn share(&mut self) -> Option<&mut Share> {
+        self.share.as_mut()
+    }
+
+    /// The path to a peer, and why.
+    #[must_use]
+    pub fn way(&self, peer: u32) -> (Way, &str) {
+        let peer = &self.peers[peer as usize];
+        let way = match &peer.state {
+            State::Ring(_) => Way::Ring,
+            State::Tcp => Way::Tcp,
+            State::Lost => Way::Lost,
+            _ => Way::None,
+        };
+        (way, &peer.reason)
+    }
+
+    /// Whether frames to this peer go through a ring.
+    #[inline]
+    #[must_use]
+    pub fn is_ring(&self, peer: u32) -> bool {
+        matches!(self.peers[peer as usize].state, State::Ring(_))
+    }
+
+    /// Peers whose frames go over TCP.
+    #[must_use]
+    pub fn tcp_peers(&self) -> usize {
+        self.tcp_peers
+    }
+
+    /// Whether any path is being made.
+    #[inline]
+    #[must_use]
+    pub fn unsettled(&self) -> bool {
+        !self.unsettled.is_empty()
+    }
+
+    /// Makes contact, if there was none. Cheap to call again.
+    ///
+    /// # Errors
+    /// When the connection cannot even be begun.
+    #[inline]
+    pub fn contact(&mut self, peer: u32, net: &mut Net) -> Result<(), String> {
+        if !matches!(self.peers[peer as usize].state, State::Idle) {
+            return Ok(());
+        }
+        self.connect(peer, net)
+    }
+
+    #[cold]
+    fn connect(&mut self, peer: u32, net: &mut Net) -> Result<(), String> {
+        self.peers[peer as usize].state = State::Connecting;
+        self.unsettled.push(peer);
+        let card = self.net_card(peer);
+        net.connect(card, Instant::now())
+            .map_err(|error| error.to_string())
+    }
+
+    /// A peer's card as net needs it. Ranks of one running kernel try loopback first: it is never
+    /// wrong, since who answers must prove who it is.
+    #[must_use]
+    pub fn net_card(&self, peer: u32) -> crate::net::PeerCard {
+        let card = &self.cards[peer as usize];
+        let mut addresses = card.addresses.clone();
+        if card.boot == self.cards[self.me as usize].boot {
+            addresses.sort_by_key(|address| !address.ip().is_loopback());
+        }
+        crate::net::PeerCard {
+            rank: peer,
+            epoch: card.epoch,
+            secret: card.secret,
+            addresses,
+        }
+    }
+
+    /// The connection to a peer is up: begin to prove a ring, or use TCP.
+    pub fn on_up(&mut self, peer: u32, now: Instant) -> Then {
+        let (candidate, reason) = self.candidate(peer);
+        if !self.unsettled.contains(&peer) {
+            self.unsettled.push(peer);
+        }
+        self.peers[peer as usize].reason = reason.clone();
+        if candidate == Candidate::Tcp {
+            if self.policy == PathPolicy::Ring {
+                return Then::Fault(format!("--path ring was asked for, and: {reason}"));
+            }
+            self.settle(peer, State::Tcp);
+            return Then::Go { resume: None };
+        }
+        match self.begin_proof(peer, now) {
+            Ok(()) => Then::Nothing,
+            Err(why) => Then::FallBack(why),
+        }
+    }
+
+    fn candidate(&self, peer: u32) -> (Candidate, String) {
+        let (mine, theirs) = (&self.cards[self.me as usize], &self.cards[peer as usize]);
+        select::candidate(mine, theirs, self.policy)
+    }
+
+    fn begin_proof(&mut self, peer: u32, now: Instant) -> Result<(), String> {
+        let share = self.share.as_mut().ok_or_else(|| self.no_share.clone())?;
+        let (offer, challenge) = share.offer(peer).map_err(|error| error.to_string())?;
+        let proof = Proof::new(challenge, now);
+        let proving = Proving {
+            proof,
+            handed_over: false,
+            offer: None,
+            section: None,
+        };
+        self.peers[peer as usize].state = State::Proving(Box::new(proving));
+        self.say(peer, &Control::Offer(offer));
+        Ok(())
+    }
+
+    /// Moves the proofs under way on; to be called now and then while [`Links::unsettled`].
+    pub fn advance(&mut self, now: Instant, then: &mut Vec<(u32, Then)>) {
+        if let Some(share) = &mut self.share
+            && let Err(error) = share.collect()
+        {
+            self.no_share = error.to_string();
+        }
+        for at in (0..self.unsettled.len()).rev() {
+            let peer = self.unsettled[at];
+            match self.advance_proof(peer, now) {
+                Ok(Next::Wait) => {}
+                Ok(next) => then.push((peer, self.follow(peer, next))),
+                Err(why) => then.push((peer, Then::FallBack(why))),
+            }
+        }
+    }
+
+    fn advance_proof(&mut self, peer: u32, now: Instant) -> Result<Next, String> {
+        let State::Proving(proving) = &mut self.peers[peer as usize].state else {
+            return Ok(Next::Wait);
+        };
+        let share = self.share.as_mut().ok_or("shared memory is gone")?;
+        let text = |error: share::ShareError| error.to_string();
+        if !proving.handed_over {
+            proving.handed_over = share
+                .hand_over(peer, &self.cards[peer as usize])
+                .map_err(text)?;
+        }
+        if proving.section.is_none()
+            && let Some(offer) = &proving.offer
+            && let Some((section, nonce)) = share.adopt(peer, offer).map_err(text)?
+        {
+            proving.section = Some(section);
+            let next = proving.proof.read_theirs();
+            self.say(peer, &Control::Echo(nonce));
+            return Ok(next);
+        }
+        if proving.proof.expired(now) {
+            return Err(format!(
+                "the proof took more than {} s",
+                prove::DEADLINE.as_secs()
+            ));
+        }
+        Ok(Next::Wait)
+    }
+
+    /// A control message has arrived.
+    pub fn on_control(&mut self, peer: u32, control: Control) -> Then {
+        if let Control::FallBack { expected, reason } = control {
+            return self.on_fall_back(peer, expected, reason);
+        }
+        let State::Proving(proving) = &mut self.peers[peer as usize].state else {
+            return match control {
+                Control::Doorbell | Control::Acknowledge => Then::Nothing,
+                // Left over from a proof that we have given up.
+                _ if self.peers[peer as usize].fell_back => Then::Nothing,
+                _ => Then::Fault("it spoke of a proof that is not under way".to_owned()),
+            };
+        };
+        let next = match control {
+            Control::Offer(offer) => {
+                if proving.offer.replace(offer).is_some() {
+                    return Then::Fault("it offered its memory twice".to_owned());
+                }
+                Next::Wait
+            }
+            Control::Echo(nonce) => proving.proof.echoed(&nonce),
+            Control::Ready => proving.proof.heard_ready(),
+            _ => Next::Wait,
+        };
+        self.follow(peer, next)
+    }
+
+    fn follow(&mut self, peer: u32, next: Next) -> Then {
+        match next {
+            Next::Wait => Then::Nothing,
+            Next::Refuse(why) => Then::FallBack(why.to_owned()),
+            Next::SayReady => {
+                self.say(peer, &Control::Ready);
+                let State::Proving(proving) = &self.peers[peer as usize].state else {
+                    return Then::Nothing;
+                };
+                let settled = proving.proof.settled();
+                self.follow(peer, settled)
+            }
+            Next::Use => match self.use_ring(peer) {
+                Ok(()) => Then::Go { resume: None },
+                Err(why) => Then::FallBack(why),
+            },
+        }
+    }
+
+    fn use_ring(&mut self, peer: u32) -> Result<(), String> {
+        let State::Proving(proving) = &mut self.peers[peer as usize].state else {
+            return Err("no proof is under way".to_owned());
+        };
+        let section = proving
+            .section
+            .take()
+            .ok_or("the peer's section was never read")?;
+        let share = self.share.as_mut().ok_or("shared memory is gone")?;
+        let Rings {
+            producer,
+            consumer,
+            ringer,
+        } = share
+            .rings(peer, &section)
+            .map_err(|error| error.to_string())?;
+        share.listen(&section);
+        let kind = share.kind();
+        self.peers[peer as usize].reason = format!("one machine, {kind}, proved by challenge");
+        self.inputs.push(RingIn { peer, consumer });
+        self.settle(
+            peer,
+            State::Ring(Box::new(RingOut {
+                producer,
+                ringer,
+                base: 0,
+            })),
+        );
+        Ok(())
+    }
+
+    /// Tells a ring in use the number of the first frame that goes through it.
+    pub fn set_base(&mut self, peer: u32, number: u32) {
+        if let State::Ring(ring) = &mut self.peers[peer as usize].state {
+            ring.base = number;
+        }
+    }
+
+    fn settle(&mut self, peer: u32, state: State) {
+        self.unsettled.retain(|&other| other != peer);
+        if matches!(self.peers[peer as usize].state, State::Tcp) {
+            self.tcp_peers -= 1;
+        }
+        if matches!(state, State::Tcp) {
+            self.tcp_peers += 1;
+        }
+        self.peers[peer as usize].state = state;
+    }
+
+    fn drop_ring(&mut self, peer: u32) {
+        self.inputs.retain(|input| input.peer != peer);
+        if let Some(share) = &mut self.share {
+            share.deafen(peer);
+        }
+    }
+
+    /// Gives the ring up and says so. With `--path ring` that is the end of the pair, and the
+    /// reason is returned.
+    ///
+    /// # Errors
+    /// When the policy admits no other path.
+    pub fn fall_back(&mut self, peer: u32, why: &str) -> Result<(), String> {
+        self.drop_ring(peer);
+        if self.policy == PathPolicy::Ring {
+            return Err(format!("--path ring was asked for, and: {why}"));
+        }
+        let at = &mut self.peers[peer as usize];
+        if matches!(at.state, State::Falling | State::Tcp | State::Lost) {
+            return Ok(());
+        }
+        at.reason = format!("no ring: {why}");
+        at.fell_back = true;
+        let expected = at.expected;
+        self.settle(peer, State::Falling);
+        self.say(
+            peer,
+            &Control::FallBack {
+                expected,
+                reason: why.to_owned(),
+            },
+        );
+        Ok(())
+    }
+
+    fn on_fall_back(&mut self, peer: u32, expected: u32, reason: String) -> Then {
+        let at = &mut self.peers[peer as usize];
+        let answered = match at.state {
+            State::Falling => true,
+            State::Proving(_) | State::Ring(_) => false,
+            _ => return Then::Fault("it gave up a ring that was not there".to_owned()),
+        };
+        if !answered && let Err(why) = self.fall_back(peer, &reason) {
+            return Then::Fault(why);
+        }
+        self.settle(peer, State::Tcp);
+        Then::Go {
+            resume: Some(expected),
+        }
+    }
+
+    /// The peer is gone, or given up.
+    pub fn lose(&mut self, peer: u32, why: &str) {
+        self.drop_ring(peer);
+        self.settle(peer, State::Lost);
+        let at = &mut self.peers[peer as usize];
+        at.reason = why.to_owned();
+        at.partial = None;
+        at.controls.clear();
+    }
+
+    /// Queues a control message.
+    fn say(&mut self, peer: u32, control: &Control) {
+        let at = &mut self.peers[peer as usize];
+        at.controls.push_back(control.encode(at.expected));
+        if !self.dirty.contains(&peer) {
+            self.dirty.push(peer);
+        }
+    }
+
+    /// Sends what control messages there are and the sockets take.
+    pub fn flush(&mut self, net: &mut Net) {
+        for at in (0..self.dirty.len()).rev() {
+            let peer = self.dirty[at];
+            if self.flush_peer(peer, net) {
+                self.dirty.swap_remove(at);
+            }
+        }
+    }
+
+    /// True when nothing is left to send. A frame sent in part goes first.
+    fn flush_peer(&mut self, peer: u32, net: &mut Net) -> bool {
+        let at = &mut self.peers[peer as usize];
+        let blocked_by_frame = at.partial.is_some() && !at.partial_is_control();
+        if blocked_by_frame {
+            return false;
+        }
+        while let Some((wire, payload)) = at.controls.front() {
+            let mut progress = at.partial.as_ref().map_or(0, |partial| partial.progress);
+            match net.send(peer, wire, payload, &mut progress) {
+                Ok(SendState::Done) => {
+                    at.partial = None;
+                    at.controls.pop_front();
+                    at.owed = (0, 0);
+                }
+                Ok(SendState::Blocked) => {
+                    at.partial = (progress > 0).then_some(Partial {
+                        wire: *wire,
+                        progress,
+                    });
+                    return false;
+                }
+                // The next poll reports the connection down.
+                Err(_) => {
+                    at.controls.clear();
+                    at.partial = None;
+                }
+            }
+        }
+        true
+    }
+
+    /// Whether control messages wait.
+    #[inline]
+    #[must_use]
+    pub fn wants_flush(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Sends one frame.
+    #[inline]
+    pub fn send(&mut self, peer: u32, header: &Header, payload: &[u8], net: &mut Net) -> Sent {
+        match &mut self.peers[peer as usize].state {
+            State::Ring(ring) => match ring.producer.push(header, payload) {
+                Ok(Pushed::Done) => {
+                    if ring.ringer.ring_if_armed() == Ring::SendByte {
+                        self.ring_by_byte(peer, net);
+                    }
+                    Sent::Done
+                }
+                Ok(Pushed::Full) => Sent::Later,
+                Err(_) => Sent::Fault,
+            },
+            State::Tcp => self.send_tcp(peer, header, payload, net),
+            _ => Sent::Later,
+        }
+    }
+
+    /// At once: the caller may not come back soon.
+    #[cold]
+    fn ring_by_byte(&mut self, peer: u32, net: &mut Net) {
+        self.say(peer, &Control::Doorbell);
+        self.flush_peer(peer, net);
+    }
+
+    fn send_tcp(&mut self, peer: u32, header: &Header, payload: &[u8], net: &mut Net) -> Sent {
+        if net.wants_write(peer) {
+            return Sent::Later;
+        }
+        if !self.peers[peer as usize].controls.is_empty() && !self.flush_peer(peer, net) {
+            return Sent::Later;
+        }
+        let at = &mut self.peers[peer as usize];
+        let Partial { wire, mut progress } = at.partial.take().unwrap_or_else(|| Partial {
+            wire: header.to_wire(at.expected),
+            progress: 0,
+        });
+        match net.send(peer, &wire, payload, &mut progress) {
+            Ok(SendState::Done) => {
+                at.owed = (0, 0);
+                Sent::Done
+            }
+            Ok(SendState::Blocked) => {
+                at.partial = (progress > 0).then_some(Partial { wire, progress });
+                Sent::Later
+            }
+            Err(_) => Sent::Later,
+        }
+    }
+
+    /// Header of the frame from this peer whose payload is on its way to its place.
+    #[must_use]
+    pub fn arriving(&self, peer: u32) -> Option<Header> {
+        self.peers[peer as usize].arriving
+    }
+
+    /// Notes such a header.
+    pub fn set_arriving(&mut self, peer: u32, header: Header) {
+        self.peers[peer as usize].arriving = Some(header);
+    }
+
+    /// Room for bytes that nobody wants any more. Never empty.
+    pub fn discard(&mut self) -> &mut [u8] {
+        self.discard.resize(64 << 10, 0);
+        &mut self.discard
+    }
+
+    /// Wakes a peer that may wait for room in its ring, after we read some.
+    #[inline]
+    pub fn ring(&mut self, peer: u32) {
+        if let State::Ring(ring) = &mut self.peers[peer as usize].state
+            && ring.ringer.ring_if_armed() == Ring::SendByte
+        {
+            self.say(peer, &Control::Doorbell);
+        }
+    }
+
+    /// Number of the frame up to which the peer has read our ring; `None` without a ring.
+    ///
+    /// # Errors
+    /// When the peer's position is impossible.
+    pub fn taken(&mut self, peer: u32) -> Result<Option<u32>, crate::ring::RingFault> {
+        let State::Ring(ring) = &mut self.peers[peer as usize].state else {
+            return Ok(None);
+        };
+        ring.producer.refresh()?;
+        Ok(Some(ring.base.wrapping_add(ring.producer.taken() as u32)))
+    }
+
+    /// Notes what was received, so that it is acknowledged. `tcp_bytes` for frames that came over
+    /// TCP, which owe an answer.
+    #[inline]
+    pub fn received(&mut self, peer: u32, expected: u32, tcp_bytes: Option<usize>) {
+        let at = &mut self.peers[peer as usize];
+        at.expected = expected;
+        let Some(bytes) = tcp_bytes else { return };
+        at.owed = (at.owed.0 + 1, at.owed.1 + bytes);
+        if at.owed.0 >= OWED_FRAMES || at.owed.1 >= OWED_BYTES {
+            at.owed = (0, 0);
+            self.say(peer, &Control::Acknowledge);
+        }
+    }
+
+    /// Acknowledges everything now: before sleeping, and before leaving.
+    pub fn acknowledge_all(&mut self) {
+        for peer in 0..self.peers.len() as u32 {
+            if self.peers[peer as usize].owed.0 > 0 {
+                self.peers[peer as usize].owed = (0, 0);
+                self.say(peer, &Control::Acknowledge);
+            }
+        }
+        for input in &mut self.inputs {
+            input.consumer.publish();
+        }
+    }
+}
+
+impl Peer {
+    fn partial_is_control(&self) -> bool {
+        self.partial
+            .as_ref()
+            .is_some_and(|partial| partial.wire[0] >= control::FIRST)
+    }
+}

@@ -128,9 +128,10 @@ impl Consumer {
     }
 
     /// Takes the frame off the ring; its room goes back to the producer with the next
-    /// [`Consumer::publish`], which happens by itself when a quarter of the ring is unpublished.
+    /// [`Consumer::publish`], which happens by itself when a quarter of the cells or an eighth of
+    /// the bulk buffer is unpublished; true when it did, since the producer may wait for that.
     #[inline]
-    pub fn release(&mut self, incoming: Incoming) {
+    pub fn release(&mut self, incoming: Incoming) -> bool {
         self.cell_at += 1;
         self.bulk_at = incoming.place.next;
         let cells_due = self.cell_at - self.cells_published >= u64::from(self.size.cells / 4);
@@ -138,6 +139,7 @@ impl Consumer {
         if cells_due || bulk_due {
             self.publish();
         }
+        cells_due || bulk_due
     }
 
     /// Tells the producer how far we have read.

@@ -1,0 +1,117 @@
+//! What can be set, with its defaults, and the environment variables that set it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::link::select::{PathPolicy, UnknownPath};
+use crate::net::NetConfig;
+use crate::proto;
+use crate::region::Geometry;
+
+/// Settings of one rank. All ranks of a job should have the same.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Which paths may be used (`COHOST_PATH`).
+    pub path: PathPolicy,
+    /// Host of the layout this rank is on (`COHOST_HOST`); hosts are kept apart.
+    pub host: Option<u32>,
+    /// Virtual machine of that host (`COHOST_VM`).
+    pub vm: Option<u32>,
+    /// Directory for shared files instead of memfd (`COHOST_SHM_DIR`).
+    pub shm_dir: Option<PathBuf>,
+    /// Wanted size of a ring in each direction; less where there is no room.
+    pub geometry: Geometry,
+    /// TCP.
+    pub net: NetConfig,
+    /// The protocol's bounds.
+    pub proto: proto::Config,
+}
+
+/// An environment variable that says nothing sensible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not a path policy.
+    #[error("COHOST_PATH: {0}")]
+    Path(#[from] UnknownPath),
+    /// Not a number.
+    #[error("{name} is '{value}', and a number from 0 to 4294967295 is needed")]
+    Number {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl Config {
+    /// The settings that the environment asks for.
+    ///
+    /// # Errors
+    /// When a variable cannot be understood; it is named.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(|name| std::env::var_os(name))
+    }
+
+    fn from_lookup(look: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let text = |name| look(name).map(|value: OsString| value.to_string_lossy().into_owned());
+        let number = |name: &'static str| {
+            text(name)
+                .map(|value| {
+                    value
+                        .parse()
+                        .map_err(|_| ConfigError::Number { name, value })
+                })
+                .transpose()
+        };
+        let path = match text("COHOST_PATH") {
+            Some(word) => word.parse()?,
+            None => PathPolicy::default(),
+        };
+        let shm_dir = look("COHOST_SHM_DIR")
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from);
+        let (host, vm) = (number("COHOST_HOST")?, number("COHOST_VM")?);
+        Ok(Self {
+            path,
+            host,
+            vm,
+            shm_dir,
+            ..Self::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_lookup(|name| {
+            vars.iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| (*v).into())
+        })
+    }
+
+    #[test]
+    fn the_environment_is_understood() {
+        let config = config(&[
+            ("COHOST_PATH", "tcp"),
+            ("COHOST_HOST", "3"),
+            ("COHOST_SHM_DIR", "/x"),
+        ]);
+        let config = config.unwrap();
+        assert_eq!(
+            (config.path, config.host, config.vm),
+            (PathPolicy::Tcp, Some(3), None)
+        );
+        assert_eq!(config.shm_dir, Some(PathBuf::from("/x")));
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name() {
+        let error = config(&[("COHOST_HOST", "-1")]).unwrap_err().to_string();
+        assert!(error.starts_with("COHOST_HOST is '-1'"), "{error}");
+        assert!(config(&[("COHOST_PATH", "rdma")]).is_err());
+    }
+}

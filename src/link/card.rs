@@ -1,0 +1,212 @@
+//! What a rank publishes about itself in the launcher's key-value space, so that others can reach
+//! it. One line of text without spaces, at most 1024 bytes (the limit of PMI-1).
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+/// Longest card, in bytes.
+pub const CARD_MAX: usize = 1024;
+
+const VERSION: &str = "c1";
+
+/// Which memory a rank can share with other processes of its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// A sealed memfd, handed over a Unix socket.
+    Memfd,
+    /// A file in a directory that the ranks have in common (`COHOST_SHM_DIR`).
+    File,
+    /// None.
+    Nothing,
+}
+
+impl Sharing {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Memfd => "memfd",
+            Self::File => "file",
+            Self::Nothing => "none",
+        }
+    }
+}
+
+/// A rank's card.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// Random, not zero: tells this life of the rank from any other.
+    pub epoch: u64,
+    /// What a connection must know to be let in.
+    pub secret: [u8; 16],
+    /// What a letter with a descriptor must carry.
+    pub mailbox: [u8; 16],
+    /// Host of the layout, when one was given.
+    pub host: Option<u32>,
+    /// Virtual machine of that host, when a layout was given.
+    pub vm: Option<u32>,
+    /// Boot id of the running kernel, without dashes; empty when unknown.
+    pub boot: String,
+    /// Processor cores this rank may run on.
+    pub cores: u32,
+    /// Memory it can share.
+    pub sharing: Sharing,
+    /// Bytes free for that, where there is a limit other than memory itself.
+    pub room: Option<u64>,
+    /// Where it listens, best first.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// A card that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the card of rank {rank} cannot be read ({why}): all ranks must run the same version of cohost"
+)]
+pub struct CardError {
+    /// Whose card.
+    pub rank: u32,
+    /// Which part.
+    pub why: &'static str,
+}
+
+impl Card {
+    /// The card as one line. Addresses that do not fit any more are left out, the last first.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut line = format!(
+            "{VERSION};{:016x};{};{};{};{};{};{};{};{};",
+            self.epoch,
+            hex(&self.secret),
+            hex(&self.mailbox),
+            dash(self.host),
+            dash(self.vm),
+            self.boot,
+            self.cores,
+            self.sharing.as_str(),
+            dash(self.room),
+        );
+        for (i, address) in self.addresses.iter().enumerate() {
+            let before = line.len();
+            let comma = if i == 0 { "" } else { "," };
+            // Writing to a string cannot fail.
+            let _ = write!(line, "{comma}{address}");
+            if line.len() > CARD_MAX {
+                line.truncate(before);
+                break;
+            }
+        }
+        line
+    }
+
+    /// Reads a card. Total over all texts.
+    ///
+    /// # Errors
+    /// With the part that is wrong.
+    pub fn decode(rank: u32, line: &str) -> Result<Self, CardError> {
+        let wrong = |why| CardError { rank, why };
+        let mut parts = line.split(';');
+        let mut next = |why| parts.next().ok_or(wrong(why));
+        if next("version")? != VERSION {
+            return Err(wrong("version"));
+        }
+        let epoch = u64::from_str_radix(next("epoch")?, 16).map_err(|_| wrong("epoch"))?;
+        let secret = unhex(next("secret")?).ok_or(wrong("secret"))?;
+        let mailbox = unhex(next("mailbox")?).ok_or(wrong("mailbox"))?;
+        let host = number(next("host")?).ok_or(wrong("host"))?;
+        let vm = number(next("vm")?).ok_or(wrong("vm"))?;
+        let boot = next("boot")?.to_owned();
+        let cores = next("cores")?.parse().map_err(|_| wrong("cores"))?;
+        let sharing = match next("sharing")? {
+            "memfd" => Sharing::Memfd,
+            "file" => Sharing::File,
+            "none" => Sharing::Nothing,
+            _ => return Err(wrong("sharing")),
+        };
+        let room = number(next("room")?).ok_or(wrong("room"))?;
+        let list = next("addresses")?;
+        let addresses = list.split(',').filter(|a| !a.is_empty()).map(str::parse);
+        let addresses = addresses
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("addresses"))?;
+        if epoch == 0 || parts.next().is_some() {
+            return Err(wrong("end"));
+        }
+        Ok(Self {
+            epoch,
+            secret,
+            mailbox,
+            host,
+            vm,
+            boot,
+            cores,
+            sharing,
+            room,
+            addresses,
+        })
+    }
+}
+
+fn dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or("-".to_owned(), |value| value.to_string())
+}
+
+fn number<T: FromStr>(text: &str) -> Option<Option<T>> {
+    if text == "-" {
+        Some(None)
+    } else {
+        text.parse().ok().map(Some)
+    }
+}
+
+fn hex(bytes: &[u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(*bytes))
+}
+
+fn unhex(text: &str) -> Option<[u8; 16]> {
+    (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(super) fn card() -> Card {
+        Card {
+            epoch: 7,
+            secret: [1; 16],
+            mailbox: [255; 16],
+            host: Some(1),
+            vm: None,
+            boot: "0123456789abcdef".to_owned(),
+            cores: 2,
+            sharing: Sharing::Memfd,
+            room: Some(1 << 40),
+            addresses: vec!["127.0.0.1:80".parse().unwrap(), "[::1]:9".parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn a_card_survives_its_line() {
+        assert_eq!(Card::decode(0, &card().encode()), Ok(card()));
+    }
+
+    #[test]
+    fn a_card_with_many_addresses_fits_the_limit() {
+        let mut many = card();
+        many.addresses = vec!["[2001:db8::ffff:ffff:ffff:ffff]:65535".parse().unwrap(); 100];
+        let line = many.encode();
+        assert!(line.len() <= CARD_MAX);
+        assert!(Card::decode(0, &line).unwrap().addresses.len() > 10);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_card_or_an_error(text in ".{0,200}", cut in 0..200_usize) {
+            let _ = Card::decode(1, &text);
+            let line = card().encode();
+            let cut = cut.min(line.len());
+            let _ = Card::decode(1, &line[..cut]);
+            let _ = Card::decode(1, &format!("{}{text}", &line[..cut]));
+        }
+    }
+}

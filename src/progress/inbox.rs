@@ -1,0 +1,123 @@
+//! What arrives over TCP, on its way to the endpoint.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::buffers::{Incoming, Outgoing};
+use crate::frame::Header;
+use crate::link::control::{self, Control};
+use crate::link::{Links, Then};
+use crate::net::{Down, HEADER_LEN, PeerCard, Placement, Sink};
+use crate::proto::Endpoint;
+
+type Wire = [u8; HEADER_LEN];
+
+pub(super) struct Inbox<'a> {
+    pub(super) endpoint: &'a mut Endpoint<Outgoing, Incoming>,
+    pub(super) links: &'a mut Links,
+    pub(super) then: &'a mut Vec<(u32, Then)>,
+    pub(super) pending: &'a mut Vec<u32>,
+}
+
+impl Inbox<'_> {
+    /// Reads a frame's header and takes the acknowledgement in it.
+    fn open(&mut self, peer: u32, wire: &Wire) -> Result<Header, String> {
+        let (header, ack) = Header::from_wire(wire).ok_or("a frame of no known kind")?;
+        self.endpoint
+            .acknowledged(peer, ack)
+            .map_err(|fault| fault.to_string())?;
+        Ok(header)
+    }
+
+    /// After a frame: what is to be acknowledged, and what is to be answered.
+    fn close(&mut self, peer: u32, bytes: usize) {
+        self.links
+            .received(peer, self.endpoint.expected(peer), Some(bytes));
+        if self.endpoint.has_work(peer) && !self.pending.contains(&peer) {
+            self.pending.push(peer);
+        }
+    }
+}
+
+impl Sink for Inbox<'_> {
+    fn up(&mut self, peer: u32, _: SocketAddr, _: SocketAddr) {
+        let then = self.links.on_up(peer, Instant::now());
+        self.then.push((peer, then));
+    }
+
+    fn down(&mut self, peer: u32, why: Down) {
+        let (why, orderly) = match why {
+            Down::Closed => ("it has left the job".to_owned(), true),
+            Down::Reset => (
+                "its connection broke: the process or its machine died".to_owned(),
+                false,
+            ),
+            Down::Fault(why) => (format!("it broke the protocol: {why}"), false),
+            Down::Unreachable(why) => (format!("no connection could be made: {why}"), false),
+        };
+        self.then.push((peer, Then::Gone { why, orderly }));
+    }
+
+    fn writable(&mut self, peer: u32) {
+        if self.endpoint.has_work(peer) && !self.pending.contains(&peer) {
+            self.pending.push(peer);
+        }
+    }
+
+    fn place(&mut self, peer: u32, wire: &Wire) -> Result<Placement, String> {
+        if wire[0] >= control::FIRST {
+            return Ok(Placement::Staged);
+        }
+        let (header, _) = Header::from_wire(wire).ok_or("a frame of no known kind")?;
+        let direct = header.len > 0 && self.endpoint.direct(peer, &header).is_some();
+        Ok(if direct {
+            Placement::Direct
+        } else {
+            Placement::Staged
+        })
+    }
+
+    fn frame(&mut self, peer: u32, wire: &Wire, payload: &[u8]) -> Result<(), String> {
+        if wire[0] >= control::FIRST {
+            let (control, ack) =
+                Control::decode(wire, payload).ok_or("a control message that means nothing")?;
+            self.endpoint
+                .acknowledged(peer, ack)
+                .map_err(|fault| fault.to_string())?;
+            let then = self.links.on_control(peer, control);
+            self.then.push((peer, then));
+            return Ok(());
+        }
+        let header = self.open(peer, wire)?;
+        self.endpoint
+            .arrive(peer, &header, &payload)
+            .map_err(|fault| fault.to_string())?;
+        self.close(peer, payload.len());
+        Ok(())
+    }
+
+    fn direct_buffer(&mut self, peer: u32, offset: usize) -> &mut [u8] {
+        let header = self.links.arriving(peer);
+        match header.and_then(|header| self.endpoint.direct(peer, &header)) {
+            Some((buffer, at)) => buffer.tail(at + offset),
+            None => self.links.discard(),
+        }
+    }
+
+    fn direct_done(&mut self, peer: u32, wire: &Wire) -> Result<(), String> {
+        let header = self.open(peer, wire)?;
+        self.endpoint
+            .arrived_directly(peer, &header)
+            .map_err(|fault| fault.to_string())?;
+        self.close(peer, header.len as usize);
+        Ok(())
+    }
+
+    fn accepting(&self, peer: u32) -> bool {
+        self.endpoint.accepting(peer)
+    }
+
+    fn card_of(&mut self, peer: u32) -> Option<PeerCard> {
+        ((peer as usize) < self.links.cards().len()).then(|| self.links.net_card(peer))
+    }
+}

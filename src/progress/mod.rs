@@ -1,0 +1,627 @@
+//! The one engine: it polls the paths within a budget, drives the endpoint, and waits.
+//!
+//! Everything meets here and nowhere else: [`crate::proto`] decides, [`crate::link`] moves, this
+//! module carries between them. It knows no communicators and no datatypes.
+
+mod buffers;
+mod inbox;
+pub mod wait;
+
+use std::time::{Duration, Instant};
+
+pub use buffers::{Incoming, Outgoing};
+use inbox::Inbox;
+use wait::{Idle, NAP, Step, Waiter};
+
+use crate::doorbell::Policy;
+use crate::frame::Header;
+use crate::link::{Links, Sent, Then, Way};
+use crate::net::Net;
+use crate::proto::{self, Endpoint, Error, Key, Limits, Mode, Offer, Paths, Pattern, Received};
+
+/// Frames taken from one ring before others get their turn.
+const RING_BUDGET: u32 = 64;
+/// Frames kept between two looks at how far a peer has read our ring.
+const COLLECT_EVERY: usize = 64;
+/// Passes between two looks at the sockets while they are quiet.
+const NET_QUIET_PASSES: u32 = 64;
+/// Looks at busy sockets without asking the kernel which are ready, before it is asked.
+const NET_HOT_PASSES: u32 = 16;
+/// Looks at the sockets without anything there, after which they count as quiet.
+const NET_COOL: u32 = 4096;
+
+/// How messages are cut for rings.
+const RING_LIMITS: Limits = Limits {
+    eager_max: 8 << 10,
+    head_max: 8 << 10,
+    piece_short: 2 << 10,
+    piece_long: 8 << 10,
+    long_from: 16 << 10,
+};
+
+/// How messages are cut for TCP.
+const TCP_LIMITS: Limits = Limits {
+    eager_max: 32 << 10,
+    head_max: 128 << 10,
+    piece_short: 64 << 10,
+    piece_long: 128 << 10,
+    long_from: 64 << 10,
+};
+
+/// The engine of one rank.
+pub struct Engine {
+    me: u32,
+    endpoint: Endpoint<Outgoing, Incoming>,
+    links: Links,
+    net: Net,
+    waiter: Waiter,
+    /// Peers for whom there is something to offer.
+    pending: Vec<u32>,
+    /// What the paths reported and is not handled yet.
+    then: Vec<(u32, Then)>,
+    /// Passes until the sockets are looked at.
+    net_due: u32,
+    /// Looks at the sockets in a row that found nothing.
+    net_cool: u32,
+    stats: Stats,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Times this rank went to sleep.
+    pub sleeps: u64,
+    /// Times it gave the processor away.
+    pub yields: u64,
+}
+
+/// The paths, as the endpoint sees them.
+struct Ways<'a> {
+    links: &'a mut Links,
+    net: &'a mut Net,
+    then: &'a mut Vec<(u32, Then)>,
+}
+
+impl Paths for Ways<'_> {
+    #[inline]
+    fn limits(&self, peer: u32) -> Limits {
+        // An undecided path may become a ring, which takes only short pieces.
+        match self.links.way(peer).0 {
+            Way::Tcp => TCP_LIMITS,
+            _ => RING_LIMITS,
+        }
+    }
+
+    #[inline]
+    fn offer(&mut self, peer: u32, header: &Header, payload: &[u8]) -> Offer {
+        match self.links.send(peer, header, payload, self.net) {
+            Sent::Done => Offer::Taken,
+            Sent::Later => Offer::Later,
+            Sent::Fault => {
+                let why = "the peer's read position in our ring is impossible".to_owned();
+                self.then.push((peer, Then::FallBack(why)));
+                Offer::Later
+            }
+        }
+    }
+}
+
+macro_rules! ways {
+    ($engine:ident) => {
+        &mut Ways {
+            links: &mut $engine.links,
+            net: &mut $engine.net,
+            then: &mut $engine.then,
+        }
+    };
+}
+
+impl Engine {
+    /// The engine of rank `me` with these paths.
+    #[must_use]
+    pub fn new(
+        me: u32,
+        size: u32,
+        config: proto::Config,
+        links: Links,
+        net: Net,
+        waiter: Waiter,
+    ) -> Self {
+        Self {
+            me,
+            endpoint: Endpoint::new(me, size, config),
+            links,
+            net,
+            waiter,
+            pending: Vec::new(),
+            then: Vec::new(),
+            net_due: 0,
+            net_cool: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Number of ranks.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.endpoint.size()
+    }
+
+    /// All ranks but this one.
+    fn others(&self) -> impl Iterator<Item = u32> + use<> {
+        let me = self.me;
+        (0..self.size()).filter(move |&peer| peer != me)
+    }
+
+    /// The paths.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// How this rank waits.
+    #[must_use]
+    pub fn waiter(&self) -> &Waiter {
+        &self.waiter
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Sends a short message at once, if that is possible. False when [`Engine::send`] is to be
+    /// used.
+    ///
+    /// # Errors
+    /// When the peer does not exist.
+    #[inline]
+    pub fn send_now(
+        &mut self,
+        peer: u32,
+        context: u32,
+        tag: i32,
+        bytes: &[u8],
+    ) -> Result<bool, Error> {
+        let done = self
+            .endpoint
+            .send_now(peer, context, tag, bytes, ways!(self))?;
+        if done {
+            let kept = self.endpoint.kept(peer).0;
+            if kept.is_multiple_of(COLLECT_EVERY) {
+                self.collect(peer);
+            }
+            if self.endpoint.has_work(peer) {
+                self.push_later(peer);
+            }
+        }
+        Ok(done)
+    }
+
+    /// Begins a send.
+    ///
+    /// # Errors
+    /// When the peer does not exist or is gone.
+    pub fn send(
+        &mut self,
+        peer: u32,
+        context: u32,
+        tag: i32,
+        mode: Mode,
+        buffer: Outgoing,
+    ) -> Result<Key, Error> {
+        let key = self.endpoint.send(peer, context, tag, mode, buffer)?;
+        if peer != self.me {
+            self.push(peer);
+        }
+        Ok(key)
+    }
+
+    /// Posts a receive.
+    ///
+    /// # Errors
+    /// When the source does not exist, or is gone and nothing of it waits.
+    #[inline]
+    pub fn receive(&mut self, pattern: Pattern, buffer: Incoming) -> Result<Key, Error> {
+        let waiting = self.endpoint.unexpected_len();
+        let key = self.endpoint.receive(pattern, buffer)?;
+        if self.endpoint.unexpected_len() != waiting {
+            // A waiting message was taken: its sender may be owed an answer.
+            self.push_answers();
+        }
+        Ok(key)
+    }
+
+    /// The message that a receive with this pattern would take.
+    #[must_use]
+    pub fn probe(&self, pattern: &Pattern) -> Option<Received> {
+        self.endpoint.probe(pattern)
+    }
+
+    /// Whether a probe with this pattern can only fail.
+    #[must_use]
+    pub fn probe_hopeless(&self, pattern: &Pattern) -> Option<Error> {
+        self.endpoint.probe_hopeless(pattern)
+    }
+
+    /// The outcome of a send, if it is complete.
+    #[inline]
+    pub fn test_send(&mut self, key: Key) -> Option<Result<(), Error>> {
+        self.endpoint.test_send(key)
+    }
+
+    /// The outcome of a receive, if it is complete.
+    #[inline]
+    pub fn test_receive(&mut self, key: Key) -> Option<Result<Received, Error>> {
+        self.endpoint.test_receive(key)
+    }
+
+    /// Withdraws a receive; it completes either way.
+    pub fn cancel_receive(&mut self, key: Key) {
+        self.endpoint.cancel_receive(key);
+    }
+
+    /// Asks to withdraw a send; it completes either way.
+    pub fn cancel_send(&mut self, key: Key) {
+        self.endpoint.cancel_send(key);
+        self.push_answers();
+    }
+
+    /// Waits for a send.
+    ///
+    /// # Errors
+    /// Those of the send.
+    #[inline]
+    pub fn wait_send(&mut self, key: Key) -> Result<(), Error> {
+        self.wait_until(|engine| engine.endpoint.test_send(key))
+    }
+
+    /// Waits for a receive.
+    ///
+    /// # Errors
+    /// Those of the receive.
+    #[inline]
+    pub fn wait_receive(&mut self, key: Key) -> Result<Received, Error> {
+        self.wait_until(|engine| engine.endpoint.test_receive(key))
+    }
+
+    /// Makes progress until `done` has something.
+    #[inline]
+    pub fn wait_until<T>(&mut self, mut done: impl FnMut(&mut Self) -> Option<T>) -> T {
+        let mut idle = Idle::default();
+        loop {
+            if let Some(outcome) = done(self) {
+                return outcome;
+            }
+            if self.progress() {
+                idle = Idle::default();
+                continue;
+            }
+            match self.waiter.next(&mut idle) {
+                Step::Spin => std::hint::spin_loop(),
+                Step::Yield => {
+                    self.stats.yields += 1;
+                    std::thread::yield_now();
+                }
+                Step::Sleep(longest) => self.sleep(longest),
+            }
+        }
+    }
+
+    /// One pass over all paths. True when anything moved.
+    #[inline]
+    pub fn progress(&mut self) -> bool {
+        let mut moved = self.read_rings();
+        if self.net_due == 0 {
+            moved |= self.look_at_net();
+        } else {
+            self.net_due -= 1;
+        }
+        if !self.pending.is_empty() {
+            self.push_pending();
+        }
+        if self.links.wants_flush() {
+            self.links.flush(&mut self.net);
+        }
+        moved
+    }
+
+    #[inline]
+    fn read_rings(&mut self) -> bool {
+        let mut moved = false;
+        let mut at = 0;
+        while at < self.links.inputs.len() {
+            if self.links.inputs[at].consumer.ready() {
+                moved |= self.read_ring(at);
+            } else {
+                self.links.inputs[at].consumer.publish();
+            }
+            at += 1;
+        }
+        moved
+    }
+
+    /// Takes what is in one ring, within a budget.
+    #[inline]
+    fn read_ring(&mut self, at: usize) -> bool {
+        let input = &mut self.links.inputs[at];
+        let peer = input.peer;
+        let mut taken = 0;
+        let mut fault = None;
+        let mut published = false;
+        while taken < RING_BUDGET && self.endpoint.accepting(peer) {
+            let incoming = match input.consumer.peek() {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => break,
+                Err(why) => {
+                    fault = Some(why.to_string());
+                    break;
+                }
+            };
+            let payload = input.consumer.payload(&incoming);
+            if let Err(why) = self.endpoint.arrive(peer, &incoming.header, &payload) {
+                fault = Some(why.to_string());
+                break;
+            }
+            published |= input.consumer.release(incoming);
+            taken += 1;
+        }
+        if taken > 0 {
+            self.links
+                .received(peer, self.endpoint.expected(peer), None);
+            if published {
+                self.links.ring(peer);
+            }
+            if self.endpoint.has_work(peer) {
+                self.push(peer);
+            }
+        }
+        if let Some(why) = fault {
+            self.then.push((
+                peer,
+                Then::FallBack(format!("rank {peer}'s ring is broken: {why}")),
+            ));
+            self.handle_all();
+        }
+        taken > 0
+    }
+
+    /// Looks at the sockets: often while they are busy, seldom while they are not.
+    fn look_at_net(&mut self) -> bool {
+        let busy = self.links.tcp_peers() > 0 || self.links.unsettled();
+        let hot = self.net_cool < NET_COOL;
+        let ask = !busy || !hot || self.net_cool.is_multiple_of(NET_HOT_PASSES);
+        let moved = if ask {
+            self.poll_net(Duration::ZERO)
+        } else {
+            self.poll_hot()
+        };
+        self.net_cool = if moved {
+            1
+        } else {
+            self.net_cool.saturating_add(1)
+        };
+        self.net_due = if busy && self.net_cool < NET_COOL {
+            0
+        } else {
+            NET_QUIET_PASSES
+        };
+        moved
+    }
+
+    fn poll_hot(&mut self) -> bool {
+        let mut inbox = Inbox {
+            endpoint: &mut self.endpoint,
+            links: &mut self.links,
+            then: &mut self.then,
+            pending: &mut self.pending,
+        };
+        let moved = self.net.poll_hot(&mut inbox).unwrap_or(false);
+        self.handle_all();
+        moved
+    }
+
+    fn poll_net(&mut self, timeout: Duration) -> bool {
+        let now = Instant::now();
+        let mut inbox = Inbox {
+            endpoint: &mut self.endpoint,
+            links: &mut self.links,
+            then: &mut self.then,
+            pending: &mut self.pending,
+        };
+        let polled = self.net.poll(Some(timeout), now, &mut inbox);
+        if self.links.unsettled() {
+            self.links.advance(now, &mut self.then);
+        }
+        self.handle_all();
+        match polled {
+            Ok(moved) => moved,
+            Err(error) => {
+                // Without its event queue this rank hears nobody any more.
+                for peer in self.others() {
+                    self.lose(peer, &error.to_string(), false);
+                }
+                true
+            }
+        }
+    }
+
+    /// Carries out what the paths asked for.
+    #[inline]
+    fn handle_all(&mut self) {
+        while let Some((peer, then)) = self.then.pop() {
+            self.handle(peer, then);
+        }
+    }
+
+    #[cold]
+    fn handle(&mut self, peer: u32, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Go { resume } => {
+                if let Some(next) = resume
+                    && let Err(fault) = self.endpoint.resume(peer, next)
+                {
+                    return self.lose(peer, &fault.to_string(), false);
+                }
+                self.links.set_base(peer, self.endpoint.next_unsent(peer));
+                self.push(peer);
+            }
+            Then::FallBack(why) => {
+                if let Err(why) = self.links.fall_back(peer, &why) {
+                    self.lose(peer, &why, false);
+                }
+            }
+            Then::Fault(why) => {
+                self.drain_ring(peer);
+                self.lose(peer, &why, false);
+            }
+            Then::Gone { why, orderly } => {
+                self.drain_ring(peer);
+                self.lose(peer, &why, orderly);
+            }
+        }
+    }
+
+    /// Takes everything a peer had put into its ring before it went.
+    fn drain_ring(&mut self, peer: u32) {
+        while let Some(at) = self
+            .links
+            .inputs
+            .iter()
+            .position(|input| input.peer == peer)
+        {
+            if !self.read_ring(at) {
+                return;
+            }
+        }
+    }
+
+    /// Gives a peer up.
+    fn lose(&mut self, peer: u32, why: &str, orderly: bool) {
+        if self.links.way(peer).0 == Way::Lost {
+            return;
+        }
+        self.links.lose(peer, why);
+        self.endpoint.lose(peer, why, orderly);
+        self.net.close(peer, false);
+        self.pending.retain(|&other| other != peer);
+    }
+
+    /// Offers a peer what there is for it, making contact first.
+    fn push(&mut self, peer: u32) {
+        if let Err(why) = self.links.contact(peer, &mut self.net) {
+            return self.lose(peer, &why, false);
+        }
+        self.endpoint.pump(peer, ways!(self));
+        if self.endpoint.has_work(peer) {
+            self.push_later(peer);
+        }
+    }
+
+    #[cold]
+    fn push_later(&mut self, peer: u32) {
+        if !self.pending.contains(&peer) {
+            self.pending.push(peer);
+        }
+        // Somebody we never spoke to is reached through the sockets.
+        self.net_due = 0;
+    }
+
+    #[cold]
+    fn push_pending(&mut self) {
+        for peer in std::mem::take(&mut self.pending) {
+            self.collect(peer);
+            self.push(peer);
+        }
+        self.handle_all();
+    }
+
+    /// After something that may have produced answers to anybody.
+    fn push_answers(&mut self) {
+        for peer in 0..self.size() {
+            if peer != self.me && self.endpoint.has_work(peer) {
+                self.push(peer);
+            }
+        }
+    }
+
+    /// Lets go of what a peer has read out of our ring.
+    fn collect(&mut self, peer: u32) {
+        let outcome = match self.links.taken(peer) {
+            Ok(None) => return,
+            Ok(Some(next)) => self
+                .endpoint
+                .acknowledged(peer, next)
+                .map_err(|f| f.to_string()),
+            Err(fault) => Err(fault.to_string()),
+        };
+        if let Err(why) = outcome {
+            self.then.push((peer, Then::FallBack(why)));
+        }
+    }
+
+    /// Sleeps until a peer rings, a socket has something, or the time is over.
+    #[cold]
+    fn sleep(&mut self, longest: Duration) {
+        self.stats.sleeps += 1;
+        self.links.acknowledge_all();
+        self.links.flush(&mut self.net);
+        let sockets =
+            self.links.tcp_peers() > 0 || self.links.unsettled() || self.links.inputs.is_empty();
+        let sleeper = self.links.share().and_then(|share| share.take_sleeper());
+        let Some(mut sleeper) = sleeper else {
+            self.poll_net(longest);
+            return;
+        };
+        sleeper.set_policy(Policy::choose(self.links.inputs.len(), sockets));
+        let by_futex = sleeper.policy() == Policy::Futex;
+        let armed = sleeper.arm();
+        let nothing = !self.links.inputs.iter().any(|input| input.consumer.ready());
+        if nothing && by_futex {
+            // A futex that fails is a nap that ends at once; the loop above goes on.
+            let _ = armed.sleep(longest);
+        } else {
+            if nothing {
+                self.poll_net(longest);
+            }
+            drop(armed);
+        }
+        if let Some(share) = self.links.share() {
+            share.put_back(sleeper);
+        }
+        self.net_due = 0;
+    }
+
+    /// Waits until all that was sent has arrived.
+    pub fn drain(&mut self) {
+        self.wait_until(|engine| {
+            engine.links.acknowledge_all();
+            let mut quiet = true;
+            for peer in engine.others() {
+                if !engine.endpoint.is_quiet(peer) {
+                    engine.collect(peer);
+                    quiet &= engine.endpoint.is_quiet(peer);
+                }
+            }
+            quiet.then_some(())
+        });
+    }
+
+    /// Says goodbye to all peers and waits, within a bound, until they have it.
+    pub fn leave(&mut self) {
+        self.links.acknowledge_all();
+        self.links.flush(&mut self.net);
+        for peer in self.others() {
+            self.net.close(peer, true);
+        }
+        let deadline = Instant::now() + LEAVE_MAX;
+        while self.net.lingering() > 0 && Instant::now() < deadline {
+            self.poll_net(NAP);
+        }
+    }
+}
+
+/// How long goodbyes may take.
+const LEAVE_MAX: Duration = Duration::from_secs(5);

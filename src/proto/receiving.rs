@@ -1,0 +1,457 @@
+//! The life of a receive, and of a message that came before it.
+
+use super::stream::Kept;
+use super::{
+    Endpoint, Envelope, Error, Fault, Key, Pattern, ReceiveBuffer, Received, SendBuffer, control,
+};
+use crate::frame::{Header, Kind, Payload};
+
+#[derive(Debug)]
+pub(super) struct Receive<R> {
+    pub(super) pattern: Pattern,
+    pub(super) buffer: R,
+    pub(super) state: ReceiveState,
+}
+
+#[derive(Debug)]
+pub(super) enum ReceiveState {
+    Posted,
+    Arriving(Arriving),
+    Done(Result<Received, Error>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arriving {
+    pub(super) envelope: Envelope,
+    total: usize,
+    got: usize,
+    /// Bytes that come unasked.
+    head: usize,
+    /// The send that waits for `Fin`.
+    send: Option<u64>,
+}
+
+/// A message, or its beginning, that no receive has matched yet.
+#[derive(Debug)]
+pub(super) struct Unexpected {
+    pub(super) envelope: Envelope,
+    pub(super) total: usize,
+    pub(super) head: usize,
+    pub(super) data: Vec<u8>,
+    /// The peer's send that waits for `Fin`.
+    pub(super) send: Option<u64>,
+    /// Our own send to ourselves.
+    pub(super) own: Option<Key>,
+}
+
+impl Default for Unexpected {
+    fn default() -> Self {
+        let envelope = Envelope {
+            context: 0,
+            source: 0,
+            tag: 0,
+        };
+        Self {
+            envelope,
+            total: 0,
+            head: 0,
+            data: Vec::new(),
+            send: None,
+            own: None,
+        }
+    }
+}
+
+/// The message whose unasked part is arriving.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Open {
+    Receive(Key),
+    Unexpected(Key),
+}
+
+/// What a waiting eager message costs beside its bytes, so that a flood of empty ones counts too.
+/// A rendezvous holds its sender back by itself.
+const EAGER_COST: usize = 128;
+
+impl Unexpected {
+    fn cost(&self) -> usize {
+        self.data.len() + if self.send.is_none() { EAGER_COST } else { 0 }
+    }
+}
+
+impl<R: ReceiveBuffer> Receive<R> {
+    pub(super) fn finish(&mut self, envelope: Envelope, total: usize) {
+        let received = Received {
+            envelope,
+            len: total,
+        };
+        let room = self.buffer.len();
+        self.state = ReceiveState::Done(if total <= room {
+            Ok(received)
+        } else {
+            Err(Error::Truncated { received, room })
+        });
+    }
+
+    /// Takes the bytes that are due next; what does not fit is dropped.
+    #[inline]
+    fn take<P: Payload>(&mut self, at: usize, payload: &P) {
+        let room = self.buffer.len().saturating_sub(at);
+        let len = payload.len().min(room);
+        if len > 0 {
+            self.buffer.fill(at, payload, 0, len);
+        }
+    }
+}
+
+impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
+    /// A message begins.
+    #[inline]
+    pub(super) fn on_start<P: Payload>(
+        &mut self,
+        peer: u32,
+        header: &Header,
+        payload: &P,
+    ) -> Result<(), Fault> {
+        let envelope = Envelope {
+            context: header.context,
+            source: peer,
+            tag: header.tag,
+        };
+        let (total, head) = self.check_start(peer, header, payload.len())?;
+        let send = (header.kind == Kind::Rts).then_some(header.id);
+        if let Some(number) = self.matcher.take_posted(&envelope) {
+            let arriving = Arriving {
+                envelope,
+                total,
+                got: 0,
+                head,
+                send,
+            };
+            self.begin(Key(number), peer, arriving, payload);
+            return Ok(());
+        }
+        let mut data = vec![0; payload.len()];
+        payload.copy_to(0, &mut data);
+        let entry = Unexpected {
+            envelope,
+            total,
+            head,
+            data,
+            send,
+            own: None,
+        };
+        let cost = entry.cost();
+        let key = self.unexpected.insert(entry);
+        self.matcher.wait(envelope, key.0);
+        let from = &mut self.peers[peer as usize];
+        from.unexpected_count += 1;
+        from.unexpected_bytes += cost;
+        from.open = (payload.len() < head).then_some(Open::Unexpected(key));
+        self.throttle(peer);
+        Ok(())
+    }
+
+    /// Checks what a message says of itself; gives its length and the part that comes unasked.
+    #[inline]
+    fn check_start(&self, peer: u32, header: &Header, len: usize) -> Result<(usize, usize), Fault> {
+        if self.peers[peer as usize].open.is_some() {
+            return Err(Fault::OutOfTurn(header.kind));
+        }
+        let unasked = if header.kind == Kind::Eager {
+            header.total
+        } else {
+            u64::from(header.head)
+        };
+        let too_long = Fault::TooLong(unasked);
+        let total = usize::try_from(header.total).map_err(|_| too_long)?;
+        let head = usize::try_from(unasked).map_err(|_| too_long)?;
+        if head > self.config.unasked_max
+            || head > total
+            || len > head
+            || total > isize::MAX as usize
+        {
+            return Err(too_long);
+        }
+        Ok((total, head))
+    }
+
+    /// A receive meets its message, of which `payload` are the first bytes.
+    #[inline]
+    fn begin<P: Payload>(&mut self, key: Key, peer: u32, mut arriving: Arriving, payload: &P) {
+        let Some(receive) = self.receives.get_mut(key) else {
+            return;
+        };
+        // Ask before copying: the sender goes on meanwhile.
+        if arriving.head < arriving.total {
+            let header = control(Kind::Cts, arriving.send.unwrap_or(0), key.0, 0);
+            self.peers[peer as usize]
+                .sending
+                .push(header, Kept::Short([0; 48]));
+        }
+        receive.take(0, payload);
+        arriving.got = payload.len();
+        if arriving.got < arriving.head {
+            self.peers[peer as usize].open = Some(Open::Receive(key));
+        }
+        receive.state = ReceiveState::Arriving(arriving);
+        if arriving.got == arriving.total {
+            self.complete(key, peer);
+        }
+    }
+
+    fn complete(&mut self, key: Key, peer: u32) {
+        let Some(receive) = self.receives.get_mut(key) else {
+            return;
+        };
+        let ReceiveState::Arriving(arriving) = receive.state else {
+            return;
+        };
+        receive.finish(arriving.envelope, arriving.total);
+        if let Some(id) = arriving.send {
+            let header = control(Kind::Fin, id, 0, 0);
+            self.peers[peer as usize]
+                .sending
+                .push(header, Kept::Short([0; 48]));
+        }
+    }
+
+    /// A posted receive takes a message that waited for it.
+    pub(super) fn adopt(&mut self, key: Key, envelope: Envelope, waiting: Key) {
+        let Some(entry) = self.unexpected.remove(waiting) else {
+            return;
+        };
+        if let Some(own) = entry.own {
+            self.copy_own(own, key, envelope);
+            return;
+        }
+        let peer = envelope.source;
+        if peer != self.rank {
+            let from = &mut self.peers[peer as usize];
+            from.unexpected_count -= 1;
+            from.unexpected_bytes -= entry.cost();
+            if from.open.is_some_and(|open| open.is(waiting)) {
+                from.open = None;
+            }
+        }
+        let Unexpected {
+            total,
+            head,
+            data,
+            send,
+            ..
+        } = entry;
+        let arriving = Arriving {
+            envelope,
+            total,
+            got: 0,
+            head,
+            send,
+        };
+        self.begin(key, peer, arriving, &&*data);
+        self.throttle(peer);
+    }
+
+    pub(super) fn on_more<P: Payload>(
+        &mut self,
+        peer: u32,
+        header: &Header,
+        payload: &P,
+    ) -> Result<(), Fault> {
+        let from = &mut self.peers[peer as usize];
+        let out_of_turn = Fault::OutOfTurn(header.kind);
+        match from.open.ok_or(out_of_turn)? {
+            Open::Receive(key) => {
+                let receive = self.receives.get_mut(key).ok_or(out_of_turn)?;
+                let ReceiveState::Arriving(arriving) = &mut receive.state else {
+                    return Err(out_of_turn);
+                };
+                let at = arriving.got;
+                if payload.len() > arriving.head - at || payload.is_empty() {
+                    return Err(Fault::TooLong(payload.len() as u64));
+                }
+                arriving.got += payload.len();
+                let (complete, ended) = (
+                    arriving.got == arriving.total,
+                    arriving.got == arriving.head,
+                );
+                receive.take(at, payload);
+                if ended {
+                    from.open = None;
+                }
+                if complete {
+                    self.complete(key, peer);
+                }
+            }
+            Open::Unexpected(key) => {
+                let entry = self.unexpected.get_mut(key).ok_or(out_of_turn)?;
+                let at = entry.data.len();
+                if payload.len() > entry.head - at || payload.is_empty() {
+                    return Err(Fault::TooLong(payload.len() as u64));
+                }
+                entry.data.resize(at + payload.len(), 0);
+                payload.copy_to(0, &mut entry.data[at..]);
+                if entry.data.len() == entry.head {
+                    from.open = None;
+                }
+                from.unexpected_bytes += payload.len();
+                self.throttle(peer);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_data<P: Payload>(
+        &mut self,
+        peer: u32,
+        header: &Header,
+        payload: &P,
+    ) -> Result<(), Fault> {
+        let at = self.check_data(peer, header, payload.len())?;
+        let key = Key(header.id);
+        let Some(receive) = self.receives.get_mut(key) else {
+            return Ok(());
+        };
+        receive.take(at, payload);
+        self.count_data(peer, key, payload.len());
+        Ok(())
+    }
+
+    fn count_data(&mut self, peer: u32, key: Key, len: usize) {
+        let Some(receive) = self.receives.get_mut(key) else {
+            return;
+        };
+        let ReceiveState::Arriving(arriving) = &mut receive.state else {
+            return;
+        };
+        arriving.got += len;
+        if arriving.got == arriving.total {
+            self.complete(key, peer);
+        }
+    }
+
+    /// Checks that a piece belongs to a receive that waits for it, and where it goes.
+    fn check_data(&self, peer: u32, header: &Header, len: usize) -> Result<usize, Fault> {
+        let unknown = Fault::Unknown {
+            kind: header.kind,
+            id: header.id,
+        };
+        let receive = self.receives.get(Key(header.id)).ok_or(unknown)?;
+        let ReceiveState::Arriving(arriving) = &receive.state else {
+            return Err(unknown);
+        };
+        if arriving.envelope.source != peer || arriving.send.is_none() {
+            return Err(unknown);
+        }
+        let expected = arriving.got as u64;
+        if header.total != expected || arriving.got < arriving.head {
+            return Err(Fault::Offset {
+                offset: header.total,
+                expected,
+            });
+        }
+        if len > arriving.total - arriving.got || len == 0 {
+            return Err(Fault::TooLong(len as u64));
+        }
+        Ok(arriving.got)
+    }
+
+    /// Where the payload of a frame that is about to arrive can be put directly, without passing
+    /// through [`Endpoint::arrive`]: the receive's buffer and the offset in it. `None` when the
+    /// frame must be gathered first. Call [`Endpoint::arrived_directly`] when it is there.
+    pub fn direct(&mut self, peer: u32, header: &Header) -> Option<(&mut R, usize)> {
+        let from = self.peers.get(peer as usize)?;
+        if header.kind != Kind::Data || header.seq != from.receiving.next() as u32 {
+            return None;
+        }
+        let len = header.len as usize;
+        let at = self.check_data(peer, header, len).ok()?;
+        let receive = self.receives.get_mut(Key(header.id))?;
+        let fits = at + len <= receive.buffer.len();
+        fits.then_some((&mut receive.buffer, at))
+    }
+
+    /// The payload of a frame for which [`Endpoint::direct`] gave a place is all there.
+    ///
+    /// # Errors
+    /// When the place is gone or the frame is not the next one.
+    pub fn arrived_directly(&mut self, peer: u32, header: &Header) -> Result<(), Fault> {
+        let from = &mut self.peers[peer as usize];
+        if header.kind != Kind::Data || header.seq != from.receiving.next() as u32 {
+            return Err(Fault::OutOfTurn(header.kind));
+        }
+        self.check_data(peer, header, header.len as usize)?;
+        let from = &mut self.peers[peer as usize];
+        from.receiving.arrive(header, &&[][..], &self.config)?;
+        self.count_data(peer, Key(header.id), header.len as usize);
+        while let Some(held) = self.peers[peer as usize].receiving.take_held() {
+            self.deliver(peer, &held.header, &&*held.payload)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_cancel(&mut self, peer: u32, header: &Header) -> Result<(), Fault> {
+        let open = self.peers[peer as usize].open;
+        let found = self.unexpected.iter_mut().find(|(key, entry)| {
+            entry.send == Some(header.id)
+                && entry.envelope.source == peer
+                && !open.is_some_and(|open| open.is(*key))
+        });
+        let found = found.map(|(key, entry)| (key, entry.envelope, entry.cost()));
+        if let Some((key, envelope, bytes)) = found {
+            self.matcher.forget_waiting(&envelope, key.0);
+            self.unexpected.remove(key);
+            let from = &mut self.peers[peer as usize];
+            from.unexpected_count -= 1;
+            from.unexpected_bytes -= bytes;
+        }
+        let answer = control(Kind::Cancelled, header.id, 0, u32::from(found.is_some()));
+        self.peers[peer as usize]
+            .sending
+            .push(answer, Kept::Short([0; 48]));
+        Ok(())
+    }
+
+    /// Asks the peer for headers only when too much of it waits, and lifts that again.
+    #[inline]
+    fn throttle(&mut self, peer: u32) {
+        let from = &mut self.peers[peer as usize];
+        let wanted = if from.throttling {
+            from.unexpected_bytes > self.config.unexpected_soft / 2
+        } else {
+            from.unexpected_bytes > self.config.unexpected_soft
+        };
+        if wanted != from.throttling {
+            from.throttling = wanted;
+            let header = control(Kind::Throttle, 0, 0, u32::from(wanted));
+            from.sending.push(header, Kept::Short([0; 48]));
+        }
+    }
+
+    /// A lost peer's messages that are not all there can never be received.
+    pub(super) fn forget_incomplete(&mut self, peer: u32) {
+        let gone: Vec<_> = self
+            .unexpected
+            .iter_mut()
+            .filter(|(_, entry)| {
+                entry.envelope.source == peer
+                    && entry.own.is_none()
+                    && entry.data.len() < entry.total
+            })
+            .map(|(key, entry)| (key, entry.envelope, entry.cost()))
+            .collect();
+        for (key, envelope, bytes) in gone {
+            self.matcher.forget_waiting(&envelope, key.0);
+            self.unexpected.remove(key);
+            let from = &mut self.peers[peer as usize];
+            from.unexpected_count -= 1;
+            from.unexpected_bytes -= bytes;
+        }
+    }
+}
+
+impl Open {
+    fn is(&self, waiting: Key) -> bool {
+        matches!(self, Self::Unexpected(key) if *key == waiting)
+    }
+}

@@ -205,17 +205,19 @@ impl Campaign {
             (stage.progress)(done + u64::from(run), self.launches(), &what);
             let outcome = (stage.launch)(&options)
                 .map_err(|source| CampaignError::Launch { layout, source })?;
+            if is_interrupted(&outcome) {
+                verdict.interrupted = true;
+                (stage.complain)(
+                    "interrupted: only launches that were complete are in the figures",
+                );
+                break;
+            }
             match samples_of(&outcome) {
                 Ok(samples) => runs.push(samples),
                 Err(reason) => {
                     verdict.failed += 1;
                     (stage.complain)(&format!("{what} failed and is left out: {reason}"));
                 }
-            }
-            if is_interrupted(&outcome) {
-                verdict.interrupted = true;
-                (stage.complain)("interrupted: what follows was measured before");
-                break;
             }
         }
         let series = collect(&layout.to_string(), runs.into_iter().flatten());

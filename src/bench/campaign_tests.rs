@@ -184,7 +184,11 @@ fn an_interrupt_ends_the_campaign_and_keeps_what_was_measured() {
             _ => good(options),
         })
     });
-    assert!(seen.result.unwrap().interrupted);
+    let verdict = seen.result.unwrap();
+    assert_eq!(
+        (verdict.interrupted, verdict.failed, verdict.is_good()),
+        (true, 0, false)
+    );
     assert_eq!(seen.started.len(), 2);
     let document = Document::read(&path).unwrap();
     assert_eq!(document.results.len(), 3);

@@ -62,7 +62,10 @@ impl Gathered {
 
 /// Identifier of the hypervisor, as `cohost detect` prints it.
 fn hypervisor() -> String {
-    detect::verdict(&detect::Evidence::gather()).hypervisor.as_str().to_owned()
+    detect::verdict(&detect::Evidence::gather())
+        .hypervisor
+        .as_str()
+        .to_owned()
 }
 
 /// Processor model and architecture.

@@ -14,7 +14,7 @@ const PONG: usize = 256;
 const DATA: usize = 8;
 const DATA_BYTES: usize = 48;
 
-const BATCHES: u64 = 30;
+const BATCHES: u64 = 20;
 const ROUNDS: u64 = 5_000;
 
 pub(super) fn half_round_trip_us(pair: CorePair) -> Result<f64, LimitsError> {

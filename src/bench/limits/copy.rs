@@ -12,10 +12,10 @@ use super::{CorePair, LimitsError, on_two_cores, wait};
 const CHUNKS: [usize; 7] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768];
 const RINGS: [usize; 3] = [65_536, 262_144, 1_048_576];
 /// Bytes that one timed batch moves in each direction, within 2 to 1000 rounds.
-const BATCH_BYTES: usize = 24 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 /// Batches while looking for the best shape, and then with it.
-const BATCHES_LOOKING: u32 = 3;
-const BATCHES_BEST: u32 = 12;
+const BATCHES_LOOKING: u32 = 1;
+const BATCHES_BEST: u32 = 8;
 
 /// Counter lines and data of one direction; offsets into the mapping.
 const HEAD: usize = 0;
@@ -29,7 +29,7 @@ pub(super) fn memcpy_mbytes_per_s(size: usize) -> f64 {
     let mut to = vec![2u8; size];
     let rounds = (BATCH_BYTES / size).clamp(4, 2000);
     let mut best = Duration::MAX;
-    for _ in 0..8 {
+    for _ in 0..4 {
         let begun = Instant::now();
         for _ in 0..rounds {
             to.copy_from_slice(black_box(&from));

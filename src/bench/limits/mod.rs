@@ -14,6 +14,7 @@ mod wait;
 use std::collections::BTreeMap;
 use std::io;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -95,12 +96,29 @@ fn parse_core_list(text: &str) -> Vec<usize> {
     cores
 }
 
-/// Measures everything; takes about four seconds. With fewer than two cores only memcpy is measured, and
+/// Passes over all limits. A neighbour that takes a core for a moment spoils one pass, not the same figure in all.
+const PASSES_MAX: usize = 4;
+/// Time after which no further pass is begun.
+const PASSES_END: Duration = Duration::from_secs(3);
+
+/// Measures everything; takes two to four seconds on cores that are free. With fewer than two cores only memcpy is measured, and
 /// `skipped` says why the rest is missing.
 ///
 /// # Errors
 /// [`LimitsError`] when memory, loopback or a thread fails.
 pub fn measure() -> Result<Limits, LimitsError> {
+    let begun = Instant::now();
+    let mut best = pass()?;
+    for _ in 1..PASSES_MAX {
+        if begun.elapsed() > PASSES_END {
+            break;
+        }
+        best = better(best, pass()?);
+    }
+    Ok(best)
+}
+
+fn pass() -> Result<Limits, LimitsError> {
     let mut limits = Limits {
         memcpy_mbytes_per_s: memcpy()?,
         ..Limits::default()
@@ -125,6 +143,23 @@ pub fn measure() -> Result<Limits, LimitsError> {
             .insert(size as u64, tcp::half_round_trip_us(pair, size)?);
     }
     Ok(limits)
+}
+
+/// The better of each figure.
+fn better(mut a: Limits, b: Limits) -> Limits {
+    let merge =
+        |into: &mut BTreeMap<u64, f64>, from: BTreeMap<u64, f64>, pick: fn(f64, f64) -> f64| {
+            for (size, value) in from {
+                into.entry(size)
+                    .and_modify(|best| *best = pick(*best, value))
+                    .or_insert(value);
+            }
+        };
+    merge(&mut a.two_copy_us, b.two_copy_us, f64::min);
+    merge(&mut a.tcp_us, b.tcp_us, f64::min);
+    merge(&mut a.memcpy_mbytes_per_s, b.memcpy_mbytes_per_s, f64::max);
+    a.cell_us = a.cell_us.into_iter().chain(b.cell_us).reduce(f64::min);
+    a
 }
 
 fn memcpy() -> Result<BTreeMap<u64, f64>, LimitsError> {
@@ -189,6 +224,20 @@ mod tests {
         if let Some(pair) = core_pair() {
             assert_ne!(pair.first, pair.second);
         }
+    }
+
+    #[test]
+    fn of_two_passes_the_better_figure_counts() {
+        let pass = |cell: f64, copy: f64, rate: f64| Limits {
+            cell_us: Some(cell),
+            two_copy_us: BTreeMap::from([(1024, copy)]),
+            memcpy_mbytes_per_s: BTreeMap::from([(1024, rate)]),
+            ..Limits::default()
+        };
+        assert_eq!(
+            better(pass(0.1, 0.3, 10.0), pass(0.2, 0.2, 20.0)),
+            pass(0.1, 0.2, 20.0)
+        );
     }
 
     /// One test for all, since they take the machine's cores; it claims order, not speed.

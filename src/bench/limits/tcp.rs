@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::{CorePair, LimitsError, on_two_cores, wait};
 
-const BATCHES: usize = 8;
+const BATCHES: usize = 6;
 /// Connections tried with each buffer size: some start out badly and stay so.
-const CONNECTIONS: usize = 3;
+const CONNECTIONS: usize = 2;
 /// Bytes that one timed batch moves in each direction, within 4 to 500 rounds.
 const BATCH_BYTES: usize = 8 << 20;
 /// Socket buffers tried besides the system's own, in bytes; the kernel caps them.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::kernels::memory_bytes;
 use super::limits::LimitsError;
 use super::name::Benchmark;
 use super::provenance;
@@ -142,8 +143,31 @@ impl Campaign {
                 );
             }
         }
+        self.check_memory(available_memory())?;
         if let Some(path) = &self.json {
             check_writable(path)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses buffers that the machine cannot hold: the kernel would end a rank instead, in the middle.
+    fn check_memory(&self, available_bytes: Option<u64>) -> Result<(), CampaignError> {
+        let Some(available) = available_bytes else {
+            return Ok(());
+        };
+        for &layout in &self.layouts {
+            let ranks = u32::try_from(layout.ranks(self.ranks_per_vm)).unwrap_or(u32::MAX);
+            for &benchmark in &self.work.benchmarks {
+                let largest = self.work.sizes.iter().max().copied().unwrap_or(0);
+                let needed = memory_bytes(benchmark, ranks, largest, self.work.off_cache);
+                if needed > available {
+                    let reason = format!(
+                        "{benchmark} with messages of {largest} bytes needs {needed} bytes for its \
+                         buffers, but {available} are available: use --max-size or fewer ranks"
+                    );
+                    return Err(CampaignError::Layout { layout, reason });
+                }
+            }
         }
         Ok(())
     }
@@ -257,6 +281,19 @@ impl Campaign {
         };
         Ok(document(provenance, limits, all).write(path)?)
     }
+}
+
+/// Memory that can be had without swapping, in bytes; `None` when the kernel does not tell.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim()
+        .strip_suffix(" kB")?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 /// The command line of a rank.

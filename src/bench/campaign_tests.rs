@@ -264,3 +264,15 @@ fn wrong_bytes_fail_the_campaign() {
     assert_eq!((verdict.defects, verdict.is_good()), (3, false));
     assert!(seen.printed.contains("defects"));
 }
+
+#[test]
+fn buffers_that_no_machine_holds_are_refused_with_the_numbers() {
+    let mut greedy = campaign(&["1x2"], 1);
+    greedy.work.sizes = vec![8, 1 << 30];
+    assert!(greedy.check_memory(Some(1 << 32)).is_ok());
+    assert!(greedy.check_memory(None).is_ok());
+    let error = greedy.check_memory(Some(1 << 31)).unwrap_err();
+    assert!(error.is_usage());
+    let words = "needs 4294967296 bytes for its buffers, but 2147483648 are available";
+    assert!(error.to_string().contains(words), "{error}");
+}

@@ -54,17 +54,7 @@ impl<'a> Kernel<'a> {
     ) -> Kernel<'a> {
         let active = benchmark.active_ranks(comm.size());
         let n = active as usize;
-        let is_root = comm.rank() == ROOT;
-        let (send, recv) = match benchmark {
-            Benchmark::Exchange => (bytes, 2 * bytes),
-            Benchmark::Alltoall | Benchmark::Alltoallv => (n * bytes, n * bytes),
-            Benchmark::Allgather | Benchmark::Allgatherv => (bytes, n * bytes),
-            Benchmark::Gather => (bytes, if is_root { n * bytes } else { 0 }),
-            Benchmark::Scatter => (if is_root { n * bytes } else { 0 }, bytes),
-            Benchmark::ReduceScatter => (bytes, 4 * share(bytes / 4, n, comm.rank() as usize)),
-            Benchmark::Barrier => (0, 0),
-            _ => (bytes, bytes),
-        };
+        let (send, recv) = buffer_bytes(benchmark, n, comm.rank() as usize, bytes);
         let counts: Vec<usize> = match benchmark {
             Benchmark::ReduceScatter => (0..n).map(|r| share(bytes / 4, n, r)).collect(),
             _ => vec![bytes; n],
@@ -329,6 +319,37 @@ impl<'a> Kernel<'a> {
     }
 }
 
+/// Bytes that `rank` of `n` active ranks sends from and receives into.
+fn buffer_bytes(benchmark: Benchmark, n: usize, rank: usize, bytes: usize) -> (usize, usize) {
+    let blocks = n.saturating_mul(bytes);
+    let of_root = if rank == ROOT as usize { blocks } else { 0 };
+    match benchmark {
+        Benchmark::Exchange => (bytes, bytes.saturating_mul(2)),
+        Benchmark::Alltoall | Benchmark::Alltoallv => (blocks, blocks),
+        Benchmark::Allgather | Benchmark::Allgatherv => (bytes, blocks),
+        Benchmark::Gather => (bytes, of_root),
+        Benchmark::Scatter => (of_root, bytes),
+        Benchmark::ReduceScatter => (bytes, 4 * share(bytes / 4, n, rank)),
+        Benchmark::Barrier => (0, 0),
+        _ => (bytes, bytes),
+    }
+}
+
+/// Bytes of the buffers of all ranks of a job together.
+pub(super) fn memory_bytes(benchmark: Benchmark, ranks: u32, bytes: u64, off_cache: bool) -> u64 {
+    let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let n = benchmark.active_ranks(ranks) as usize;
+    let cycle = if off_cache { off_cache_bytes() } else { 0 };
+    // Waiting ranks make buffers too.
+    let of_rank = |rank: usize| {
+        let (send, recv) = buffer_bytes(benchmark, n, rank, length);
+        (send.max(cycle) as u64).saturating_add(recv.max(cycle) as u64)
+    };
+    (0..ranks as usize)
+        .map(of_rank)
+        .fold(0, u64::saturating_add)
+}
+
 /// How many of `total` floats `rank` of `n` gets: as equal as can be, the first ones one more.
 fn share(total: usize, n: usize, rank: usize) -> usize {
     total / n + usize::from(rank < total % n)
@@ -337,6 +358,17 @@ fn share(total: usize, n: usize, rank: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_of_a_job_is_that_of_all_its_ranks() {
+        let of = |b: Benchmark, bytes: u64| memory_bytes(b, 8, bytes, false);
+        assert_eq!(of(Benchmark::Alltoall, 1 << 20), 8 * 2 * 8 << 20);
+        assert_eq!(of(Benchmark::PingPong, 1 << 20), 8 * 2 << 20);
+        assert_eq!(of(Benchmark::Gather, 1 << 20), (8 + 8) << 20);
+        assert_eq!(of(Benchmark::ReduceScatter, 1 << 20), (8 + 1) << 20);
+        assert_eq!(of(Benchmark::Barrier, 0), 0);
+        assert_eq!(of(Benchmark::Alltoall, u64::MAX), u64::MAX);
+    }
 
     #[test]
     fn shares_add_up_and_differ_by_one_at_most() {

@@ -216,3 +216,24 @@ fn binary_noise_is_refused_with_its_line() {
     );
     assert!(Document::read(&dir.path().join("absent")).is_err());
 }
+
+proptest::proptest! {
+    /// Whatever a file holds, reading it ends in a document or a complaint.
+    #[test]
+    fn no_text_makes_the_reader_panic(text in ".{0,300}") {
+        let _ = Document::from_text(&text, Path::new("x"));
+    }
+
+    /// A document with one byte changed is still valid or refused with a line; never half read.
+    #[test]
+    fn a_changed_byte_is_no_panic(at in 0usize..1200, byte in 0x20u8..0x7f) {
+        let mut bytes = sample().to_text().unwrap().into_bytes();
+        let at = at % bytes.len();
+        bytes[at] = byte;
+        let text = String::from_utf8(bytes).unwrap();
+        match Document::from_text(&text, Path::new("x")) {
+            Ok(document) => proptest::prop_assert_eq!(document.results.len(), 2),
+            Err(error) => proptest::prop_assert!(error.to_string().contains("line ")),
+        }
+    }
+}

@@ -1,4 +1,8 @@
 //! What happens without file descriptors. Alone in its process, since the limit is the process's.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test helper that fails is a test that fails"
+)]
 
 #[allow(dead_code)]
 #[path = "net/support.rs"]

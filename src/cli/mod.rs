@@ -1,12 +1,39 @@
-//! The `cohost` command line: a thin skin over the library.
+//! The `cohost` command line: a thin skin over the library. Exit codes: 0 success, 1 the work
+//! failed, 2 wrong use.
 
 pub mod bench;
 pub mod detect;
+pub mod explain;
+pub mod run;
 
 use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Message passing between ranks in virtual machines of one host, through shared memory
+#[derive(Parser)]
+#[command(name = "cohost", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Say which hypervisor or container this is, with the evidence
+    Detect(detect::DetectArgs),
+    /// Start the ranks of a program
+    Run(run::RunArgs),
+    /// Show the path of every pair of ranks, why, and what it gives
+    Explain(explain::ExplainArgs),
+}
 
 /// Parses the arguments, runs the command, and returns its exit code:
 /// 0 success, 1 the work failed, 2 wrong use.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::parse().command {
+        Command::Detect(args) => detect::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Explain(args) => explain::run(&args),
+    }
 }

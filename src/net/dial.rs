@@ -81,6 +81,11 @@ impl Net {
             });
         }
         self.accept_from(&card);
+        let stale = |dial: &Dial| dial.card.epoch != card.epoch;
+        if self.dials.get(&card.rank).is_some_and(stale) {
+            // The one being called is an earlier life of this peer.
+            self.cancel_dial(card.rank);
+        }
         if self.is_up(card.rank) || self.dials.contains_key(&card.rank) {
             return Ok(());
         }

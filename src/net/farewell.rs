@@ -32,9 +32,9 @@ impl Lingering {
 }
 
 impl Net {
-    /// Closes the connection to `peer`, or stops calling it; [`Sink::down`] is not called for it.
-    /// With `farewell` the peer is told that this is on purpose ([`Down::Closed`] there, else
-    /// [`Down::Reset`]), and what was sent before still arrives as long as this net is polled
+    /// Closes the connection to `peer`, or stops calling it; [`Sink::down`](super::Sink::down) is not called for it.
+    /// With `say_farewell` the peer is told that this is on purpose ([`Down::Closed`](super::Down::Closed) there, else
+    /// [`Down::Reset`](super::Down::Reset)), and what was sent before still arrives as long as this net is polled
     /// until [`Net::lingering`] is 0. A frame sent in part makes a farewell impossible.
     pub fn close(&mut self, peer: u32, say_farewell: bool) {
         self.cancel_dial(peer);

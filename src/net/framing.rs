@@ -9,6 +9,11 @@ use std::io::{self, IoSliceMut, Read};
 /// enough that of a large direct payload most goes past the buffer. Doubles while bursts of staged
 /// frames fill it.
 const READ_SHORT: usize = 16 * 1024;
+/// After a direct payload of at least `LARGE` bytes the next read asks for this much, since
+/// another one is likely: what is read with its header has to be copied once more.
+const READ_HEADER: usize = 512;
+/// From here on a copy costs more than another read.
+const LARGE: usize = 32 * 1024;
 
 /// What the bytes at the front of the buffer are.
 enum Stage {
@@ -131,7 +136,12 @@ impl Inbox {
                     done: 0,
                 };
                 self.start += HEADER_LEN;
-                self.read_next = READ_SHORT.min(self.buffer.len());
+                let next = if length >= LARGE {
+                    READ_HEADER
+                } else {
+                    READ_SHORT
+                };
+                self.read_next = next.min(self.buffer.len());
                 Ok(None)
             }
         }
@@ -245,7 +255,7 @@ impl Inbox {
         let direct = room.len();
         // The buffer is empty here: all that it held of the payload was copied.
         let beyond = if done_before + direct == length {
-            READ_SHORT.min(self.buffer.len())
+            self.read_next
         } else {
             0
         };
@@ -303,3 +313,7 @@ fn outcome(result: io::Result<usize>, asked: usize) -> Result<usize, Filled> {
         Err(_) => Err(Filled::Broken),
     }
 }
+
+#[cfg(test)]
+#[path = "framing_tests.rs"]
+mod tests;

@@ -102,8 +102,9 @@ fn address_of(raw: *const libc::sockaddr) -> Option<IpAddr> {
     if raw.is_null() {
         return None;
     }
-    // SAFETY: not null, and every socket address begins with its family.
-    let family = unsafe { ptr::addr_of!((*raw).sa_family).read_unaligned() };
+    // SAFETY: not null, every socket address begins with its family, and the kernel's list is
+    // aligned for it.
+    let family = unsafe { (*raw).sa_family };
     match i32::from(family) {
         libc::AF_INET => {
             // SAFETY: the family says that this is an IPv4 address.

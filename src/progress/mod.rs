@@ -257,6 +257,28 @@ impl Engine {
         self.endpoint.test_receive(key)
     }
 
+    /// Whether a send is complete.
+    #[must_use]
+    pub fn send_is_done(&self, key: Key) -> bool {
+        self.endpoint.send_is_done(key)
+    }
+
+    /// Whether a receive is complete.
+    #[must_use]
+    pub fn receive_is_done(&self, key: Key) -> bool {
+        self.endpoint.receive_is_done(key)
+    }
+
+    /// Forgets a send whose buffer is about to go; the peer may never get all of it.
+    pub fn abandon_send(&mut self, key: Key) {
+        self.endpoint.abandon_send(key);
+    }
+
+    /// Forgets a receive whose buffer is about to go.
+    pub fn abandon_receive(&mut self, key: Key) {
+        self.endpoint.abandon_receive(key);
+    }
+
     /// Withdraws a receive; it completes either way.
     pub fn cancel_receive(&mut self, key: Key) {
         self.endpoint.cancel_receive(key);

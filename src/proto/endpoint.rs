@@ -516,6 +516,44 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
     }
 
+    /// Forgets a send whose buffer is about to go, whatever became of it. What the peer has not
+    /// got of it by then never comes: the pair is given up if that is in the middle of a message.
+    pub fn abandon_send(&mut self, key: Key) {
+        let Some(send) = self.sends.get(key) else {
+            return;
+        };
+        let peer = send.peer;
+        match send.state {
+            SendState::Own => self.cancel_own(key),
+            SendState::Waiting => self.peers[peer as usize]
+                .waiting
+                .retain(|&other| other != key),
+            SendState::Eager { .. } | SendState::Rendezvous(_) => {
+                self.lose(peer, "a send to it was abandoned", false);
+            }
+            SendState::Done(_) => {}
+        }
+        self.sends.remove(key);
+    }
+
+    /// Forgets a receive whose buffer is about to go, whatever became of it.
+    pub fn abandon_receive(&mut self, key: Key) {
+        let Some(receive) = self.receives.get(key) else {
+            return;
+        };
+        match receive.state {
+            ReceiveState::Posted => {
+                self.matcher.withdraw(&receive.pattern, key.0);
+            }
+            ReceiveState::Arriving(arriving) => {
+                let peer = arriving.envelope.source;
+                self.lose(peer, "a receive from it was abandoned", false);
+            }
+            ReceiveState::Done(_) => {}
+        }
+        self.receives.remove(key);
+    }
+
     #[cold]
     pub(super) fn no_such_rank(&self, peer: u32) -> Error {
         Error::NoSuchRank {

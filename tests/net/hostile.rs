@@ -251,3 +251,64 @@ fn sending_to_a_dead_peer_is_an_error_and_its_last_words_are_heard_first() {
     assert_eq!(b.memory.events.last(), Some(&Event::Down(0, Down::Reset)));
     run(&mut [&mut a], |r| r[0].memory.down(1).is_some());
 }
+
+#[test]
+fn a_peer_that_lost_its_connection_is_believed_although_this_side_saw_no_end() {
+    for (gone, other) in [(0, 1), (1, 0)] {
+        // What is between them swallows the end of the first connection.
+        let (a, b, _to_a, _to_b) = intercepted(config());
+        let mut ranks = [a, b];
+        let card = ranks[other].card();
+        ranks[gone].net.close(other as u32, false);
+        ranks[gone].connect(card);
+        let [a, b] = &mut ranks;
+        run(&mut [a, b], |r| {
+            r[other].memory.ups(gone as u32) == 2 && r[gone].net.is_up(other as u32)
+        });
+        assert_eq!(ranks[other].memory.down(gone as u32), Some(Down::Reset));
+        assert_eq!(ranks[gone].memory.down(other as u32), None);
+    }
+}
+
+#[test]
+fn a_call_that_was_overtaken_does_not_end_the_connection_that_stands() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut a = Rank::new(0, 2, config());
+    let mut b = Rank::new(1, 2, config());
+    b.connect(PeerCard {
+        addresses: vec![proxy.local_addr().unwrap()],
+        ..a.card()
+    });
+    let mut to_b = proxy.accept().unwrap().0;
+    to_b.set_nonblocking(true).unwrap();
+    let mut to_a = call(&a);
+    // The Hello and its answer pass; the Go is held back.
+    let mut held = Vec::new();
+    let mut passed = 0;
+    run(&mut [&mut a, &mut b], |_| {
+        relay(&mut to_a, &mut to_b);
+        let mut bytes = [0; 96];
+        let count = to_b.read(&mut bytes).unwrap_or(0);
+        if passed < 96 {
+            to_a.write_all(&bytes[..count]).unwrap();
+            passed += count;
+        } else {
+            held.extend_from_slice(&bytes[..count]);
+        }
+        held.len() == 96
+    });
+    a.connect(b.card());
+    run(&mut [&mut a, &mut b], |r| {
+        r[0].net.is_up(1) && r[1].net.is_up(0)
+    });
+    to_a.write_all(&held).unwrap();
+    run(&mut [&mut a, &mut b], |_| is_closed(&mut to_a));
+    for _ in 0..5 {
+        a.poll();
+        b.poll();
+    }
+    assert_eq!(
+        (&a.memory.events[..], &b.memory.events[..]),
+        (&[Event::Up(1)][..], &[Event::Up(0)][..])
+    );
+}

@@ -379,3 +379,44 @@ fn a_call_waits_for_a_peer_that_is_computing() {
     assert_eq!(a.memory.events, []);
     run(&mut [&mut a, &mut b], both_up);
 }
+
+#[test]
+fn a_candidate_that_stays_silent_is_given_up_in_the_end() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addresses = vec![silent.local_addr().unwrap()];
+    let mut a = Rank::new(0, 2, config());
+    a.connect(PeerCard {
+        rank: 1,
+        epoch: 9,
+        secret: [9; 16],
+        addresses,
+    });
+    for _ in 0..5 {
+        a.poll();
+    }
+    assert_eq!(a.memory.events, []);
+    let late = Instant::now() + config().answer_timeout + Duration::from_secs(1);
+    a.net
+        .poll(Some(Duration::ZERO), late, &mut a.memory)
+        .unwrap();
+    match a.memory.down(1) {
+        Some(Down::Unreachable(text)) => assert!(text.contains("silent"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_card_of_a_new_life_replaces_a_call_to_the_old_one() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut a = Rank::new(0, 2, config());
+    let mut b = Rank::new(1, 2, config());
+    let addresses = vec![silent.local_addr().unwrap()];
+    a.connect(PeerCard {
+        epoch: 1,
+        addresses,
+        ..b.card()
+    });
+    a.connect(b.card());
+    run(&mut [&mut a, &mut b], both_up);
+    assert_eq!(a.memory.events, [Event::Up(1)]);
+}

@@ -37,6 +37,8 @@ pub struct Memory {
     pub closed_to: BTreeSet<u32>,
     pub remotes: BTreeMap<u32, SocketAddr>,
     pub cards: BTreeMap<u32, PeerCard>,
+    /// Every frame is followed by back-pressure.
+    pub one_at_a_time: bool,
     /// At most so many bytes of room at once for a direct payload.
     pub segment: usize,
     landing: BTreeMap<u32, Vec<u8>>,
@@ -111,6 +113,9 @@ impl Sink for Memory {
             !self.closed_to.contains(&peer),
             "a frame came in spite of back-pressure"
         );
+        if self.one_at_a_time {
+            self.closed_to.insert(peer);
+        }
         let payload = payload.to_vec();
         self.events.push(Event::Frame {
             peer,
@@ -208,6 +213,7 @@ impl Rank {
             closed_to: BTreeSet::new(),
             remotes: BTreeMap::new(),
             cards: BTreeMap::new(),
+            one_at_a_time: false,
             segment: usize::MAX / 2,
             landing: BTreeMap::new(),
         };

@@ -1,0 +1,199 @@
+//! Joining a job, and leaving it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::Error;
+use super::communicator::{Communicator, Shared};
+use crate::config::Config;
+use crate::launch::{Bootstrap, Kvs, bootstrap};
+use crate::link::Links;
+use crate::link::card::{Card, Sharing};
+use crate::link::select::same_host;
+use crate::link::share::{Means, Share};
+use crate::net::{Identity, Net};
+use crate::progress::Engine;
+use crate::progress::wait::Waiter;
+use crate::region::file;
+use crate::region::pass::Mailbox;
+
+/// Context of the world; the one after it is for its collectives.
+const WORLD_CONTEXT: u32 = 2;
+
+/// This rank's membership in a running job.
+pub struct Job {
+    world: Communicator,
+    shared: Shared,
+    kvs: Box<dyn Kvs>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Job {{ world: {:?} }}", self.world)
+    }
+}
+
+/// Joins the job that this process was started in, with settings from the environment; a job of
+/// one when it was started by hand (`MPI_Init`).
+///
+/// # Errors
+/// When the environment makes no sense, the launcher cannot be reached, or no port can be had.
+pub fn init() -> Result<Job, Error> {
+    let config = Config::from_env()?;
+    Job::connect(bootstrap()?, config)
+}
+
+impl Job {
+    /// Joins the job of this bootstrap. Returns when all its ranks have begun to join.
+    ///
+    /// # Errors
+    /// As for [`init`].
+    pub fn connect(mut start: Bootstrap, config: Config) -> Result<Self, Error> {
+        let identity = identity(&start)?;
+        let net = Net::bind(identity.clone(), start.size, config.net.clone())?;
+        let (means, sharing, room) = means(&start, identity.epoch, &config);
+        let mine = Card {
+            epoch: identity.epoch,
+            secret: identity.secret,
+            mailbox: means.mailbox.as_ref().map_or([0; 16], Mailbox::secret),
+            host: config.host,
+            vm: config.vm,
+            boot: boot_id(),
+            cores: cores(),
+            sharing,
+            room,
+            addresses: net.addresses().to_vec(),
+        };
+        let cards = exchange(&mut start, &mine)?;
+        let share = Share::plan(means, &cards, config.geometry).map_err(|error| error.to_string());
+        let hosts: Rc<[u32]> = (0..cards.len()).map(|rank| host_of(&cards, rank)).collect();
+        let on_machine = cards.iter().filter(|card| card.boot == mine.boot).count();
+        let waiter = Waiter::new(mine.cores, on_machine as u32);
+        let least_cores = cards.iter().map(|card| card.cores).min();
+        let links = Links::new(start.rank, cards, config.path, share);
+        let engine = Engine::new(start.rank, start.size, config.proto, links, net, waiter);
+        let shared = Shared {
+            engine: Rc::new(RefCell::new(engine)),
+            next_context: Rc::new(Cell::new(WORLD_CONTEXT + 2)),
+            hosts,
+            cores: least_cores,
+        };
+        let group = (0..start.size).collect();
+        let world = Communicator::new(shared.clone(), WORLD_CONTEXT, start.rank, group);
+        Ok(Self {
+            world,
+            shared,
+            kvs: start.kvs,
+        })
+    }
+
+    /// The communicator of all ranks (`MPI_COMM_WORLD`).
+    #[must_use]
+    pub fn world(&self) -> &Communicator {
+        &self.world
+    }
+
+    /// Ends the whole job with this exit code (`MPI_Abort`). The caller should exit soon after.
+    pub fn abort(&mut self, code: i32, why: &str) {
+        self.kvs.abort(code, why);
+    }
+
+    /// Leaves the job (`MPI_Finalize`): returns when all that was sent has arrived and all ranks
+    /// are here. Collective.
+    ///
+    /// # Errors
+    /// When a peer died before.
+    pub fn finalize(mut self) -> Result<(), Error> {
+        self.world.barrier()?;
+        let mut engine = self.shared.engine.borrow_mut();
+        engine.drain();
+        drop(engine);
+        // Nobody goes before all are drained, so that no acknowledgement is missed.
+        let ended = self.world.barrier();
+        self.shared.engine.borrow_mut().leave();
+        self.kvs.finalize()?;
+        ended
+    }
+}
+
+fn identity(start: &Bootstrap) -> Result<Identity, Error> {
+    let mut secret = [0; 16];
+    getrandom::fill(&mut secret).map_err(Error::Random)?;
+    let epoch = getrandom::u64().map_err(Error::Random)?.max(1);
+    // FNV-1a: equal for equal names is all that is needed; the secret does the rest.
+    let job = start
+        .job
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    Ok(Identity {
+        job,
+        rank: start.rank,
+        epoch,
+        secret,
+    })
+}
+
+/// What this rank can share memory with. Nothing that fails here is fatal: TCP is left.
+fn means(start: &Bootstrap, epoch: u64, config: &Config) -> (Means, Sharing, Option<u64>) {
+    let mut means = Means {
+        job: start.job.clone(),
+        rank: start.rank,
+        epoch,
+        mailbox: None,
+        directory: config.shm_dir.clone(),
+    };
+    if let Some(directory) = &config.shm_dir {
+        // What dead jobs left behind; failing here only means that it stays.
+        let _ = file::clean_stale(directory);
+        return match file::available(directory) {
+            Ok(room) => (means, Sharing::File, room),
+            Err(_) => (means, Sharing::Nothing, None),
+        };
+    }
+    match Mailbox::open(&start.job, start.rank, epoch) {
+        Ok(mailbox) => means.mailbox = Some(mailbox),
+        Err(_) => return (means, Sharing::Nothing, None),
+    }
+    (means, Sharing::Memfd, None)
+}
+
+fn key(rank: u32) -> String {
+    format!("cohost-{rank}")
+}
+
+/// Publishes our card and reads all others'.
+fn exchange(start: &mut Bootstrap, mine: &Card) -> Result<Vec<Card>, Error> {
+    start.kvs.put(&key(start.rank), &mine.encode())?;
+    start.kvs.barrier()?;
+    let mut cards = Vec::with_capacity(start.size as usize);
+    for rank in 0..start.size {
+        if rank == start.rank {
+            cards.push(mine.clone());
+            continue;
+        }
+        let line = start.kvs.get(&key(rank))?.ok_or(Error::NoCard(rank))?;
+        cards.push(Card::decode(rank, &line)?);
+    }
+    Ok(cards)
+}
+
+/// The lowest rank on the same host: the same answer at every rank.
+fn host_of(cards: &[Card], rank: usize) -> u32 {
+    let first = cards.iter().position(|card| same_host(card, &cards[rank]));
+    first.unwrap_or(rank) as u32
+}
+
+/// Identifies the running kernel. Empty when it cannot be read.
+fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.chars()
+        .filter(char::is_ascii_hexdigit)
+        .take(32)
+        .collect()
+}
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,9 @@
+//! `cohost run` and the launch library against real processes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
+mod command;
+mod death;
+mod netns;
+mod pmi;
+mod support;

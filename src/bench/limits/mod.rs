@@ -113,7 +113,7 @@ pub fn measure() -> Result<Limits, LimitsError> {
         if begun.elapsed() > PASSES_END {
             break;
         }
-        best = better(best, pass()?);
+        best = better(best, &pass()?);
     }
     Ok(best)
 }
@@ -145,21 +145,22 @@ fn pass() -> Result<Limits, LimitsError> {
     Ok(limits)
 }
 
-/// The better of each figure.
-fn better(mut a: Limits, b: Limits) -> Limits {
-    let merge =
-        |into: &mut BTreeMap<u64, f64>, from: BTreeMap<u64, f64>, pick: fn(f64, f64) -> f64| {
-            for (size, value) in from {
-                into.entry(size)
-                    .and_modify(|best| *best = pick(*best, value))
-                    .or_insert(value);
-            }
-        };
-    merge(&mut a.two_copy_us, b.two_copy_us, f64::min);
-    merge(&mut a.tcp_us, b.tcp_us, f64::min);
-    merge(&mut a.memcpy_mbytes_per_s, b.memcpy_mbytes_per_s, f64::max);
+/// The better of each figure: of passes in one measurement, or of measurements in one campaign.
+#[must_use]
+pub fn better(mut a: Limits, b: &Limits) -> Limits {
+    merge(&mut a.two_copy_us, &b.two_copy_us, f64::min);
+    merge(&mut a.tcp_us, &b.tcp_us, f64::min);
+    merge(&mut a.memcpy_mbytes_per_s, &b.memcpy_mbytes_per_s, f64::max);
     a.cell_us = a.cell_us.into_iter().chain(b.cell_us).reduce(f64::min);
     a
+}
+
+fn merge(into: &mut BTreeMap<u64, f64>, from: &BTreeMap<u64, f64>, pick: fn(f64, f64) -> f64) {
+    for (size, value) in from {
+        into.entry(*size)
+            .and_modify(|best| *best = pick(*best, *value))
+            .or_insert(*value);
+    }
 }
 
 fn memcpy() -> Result<BTreeMap<u64, f64>, LimitsError> {
@@ -235,7 +236,7 @@ mod tests {
             ..Limits::default()
         };
         assert_eq!(
-            better(pass(0.1, 0.3, 10.0), pass(0.2, 0.2, 20.0)),
+            better(pass(0.1, 0.3, 10.0), &pass(0.2, 0.2, 20.0)),
             pass(0.1, 0.2, 20.0)
         );
     }

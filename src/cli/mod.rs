@@ -1,6 +1,7 @@
 //! The `cohost` command line: a thin skin over the library. Exit codes: 0 success, 1 the work
 //! failed, 2 wrong use.
 
+pub mod bench;
 pub mod detect;
 pub mod explain;
 pub mod run;
@@ -23,6 +24,8 @@ enum Command {
     Detect(detect::DetectArgs),
     /// Start the ranks of a program
     Run(run::RunArgs),
+    /// Measure benchmarks in layouts of hosts and virtual machines, beside the machine's own limits
+    Bench(bench::BenchArgs),
     /// Show the path of every pair of ranks, why, and what it gives
     Explain(explain::ExplainArgs),
 }
@@ -33,6 +36,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Detect(args) => detect::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Explain(args) => explain::run(&args),
     }
 }

@@ -1,1 +1,7 @@
-//! Placeholder until its author lands.
+//! What is done with figures once they are measured: statistics over fresh launches, the result file
+//! (`cohost-bench/1`), and later the comparison of such files. Everything here is pure: numbers and text in,
+//! numbers and text out. It may use serde and statrs; it must never see a communicator, a clock or a socket,
+//! so that a report can be made on a machine where no job has ever run.
+
+pub mod schema;
+pub mod stats;

@@ -22,16 +22,17 @@
 //! This folder may use [`crate::region`]. It must never read a ring or a socket: whether there is
 //! work is the caller's question.
 
+mod barrier;
 mod futex;
 #[cfg(test)]
 mod model;
 mod none;
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{Ordering, compiler_fence, fence};
 use std::time::Duration;
 
 use crate::region::access::{Local, Remote};
-use crate::region::layout::ARMED_OFFSET;
+use crate::region::layout::{ARMED_OFFSET, BARRIER_OFFSET};
 use crate::region::{LayoutError, OwnSection, PeerSection};
 
 pub use futex::{WAIT_MAX, can_wait_on};
@@ -143,6 +144,8 @@ impl Sleeper {
     pub fn new(section: &OwnSection, policy: Policy) -> Self {
         let own = section.window().clone();
         own.store_u32(ARMED_OFFSET, 0);
+        // From now on `arm` has a barrier executed for those senders that are registered too.
+        own.store_u32(BARRIER_OFFSET, u32::from(barrier::register()));
         Self {
             own,
             policy,
@@ -202,9 +205,15 @@ impl Sleeper {
             self.sleeps << MARK_BITS | mark
         };
         self.own.store_u32(ARMED_OFFSET, word);
-        // SYNC POINT: pairs with the fence in `Ringer::ring_if_armed`. Our word before our look
-        // into the rings, there the message before the look at our word: one sees the other.
+        // SYNC POINT: pairs with the fence in `Ringer::ring_if_armed`, and executes one for those
+        // who have none. Our word before our look into the rings, there the message before the
+        // look at our word: one sees the other.
         fence(Ordering::SeqCst);
+        if mark != 0 && self.own.load_u32(BARRIER_OFFSET) == 1 && !barrier::everywhere() {
+            // Cannot fail once registered; if it does, senders must use fences from now on, and
+            // those that already chose are caught by the time limit of sleeps.
+            self.own.store_u32(BARRIER_OFFSET, 0);
+        }
         Armed { sleeper: self }
     }
 }
@@ -245,6 +254,8 @@ pub struct Ringer {
     peer: Remote,
     /// The armed word of the sleep that was rung last; 0 before the first.
     rung: u32,
+    /// The peer executes the barrier for us when it goes to sleep.
+    barrier_there: bool,
 }
 
 impl Ringer {
@@ -259,6 +270,9 @@ impl Ringer {
             bell,
             peer: peer.header().clone(),
             rung: 0,
+            barrier_there: peer.is_on_this_kernel()
+                && peer.header().load_u32(BARRIER_OFFSET) == 1
+                && barrier::register(),
         })
     }
 
@@ -266,8 +280,12 @@ impl Ringer {
     /// wait for. One load when the peer is awake.
     #[inline]
     pub fn ring_if_armed(&mut self) -> Ring {
-        // SYNC POINT: pairs with the fence in `Sleeper::arm`.
-        fence(Ordering::SeqCst);
+        // SYNC POINT: pairs with the fence in `Sleeper::arm`, or is executed by it.
+        if self.barrier_there {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
         // Fetched once; every value means something.
         let word_untrusted = self.peer.load_u32(ARMED_OFFSET);
         if word_untrusted & MARK == 0 {

@@ -24,7 +24,9 @@ const RING_BUDGET: u32 = 64;
 /// Frames kept between two looks at how far a peer has read our ring.
 const COLLECT_EVERY: usize = 64;
 /// Passes between two looks at the sockets while they are quiet.
-const NET_QUIET_PASSES: u32 = 64;
+const NET_QUIET_PASSES: u32 = 4096;
+/// Passes that one yield counts for.
+const YIELD_PASSES: u32 = 64;
 /// Looks at busy sockets without asking the kernel which are ready, before it is asked.
 const NET_HOT_PASSES: u32 = 16;
 /// Looks at the sockets without anything there, after which they count as quiet.
@@ -324,6 +326,7 @@ impl Engine {
                 Step::Spin => std::hint::spin_loop(),
                 Step::Yield => {
                     self.stats.yields += 1;
+                    self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
                     std::thread::yield_now();
                 }
                 Step::Sleep(longest) => self.sleep(longest),

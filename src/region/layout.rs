@@ -41,6 +41,8 @@ pub const TOTAL_OFFSET: usize = 40;
 /// Offset of the word in which the owner says that it is about to sleep, a `u32` on a line of its
 /// own because peers poll it after every message they send.
 pub const ARMED_OFFSET: usize = LINE;
+/// Whether the owner executes a barrier for its senders when it goes to sleep (u32, 0 or 1).
+pub const BARRIER_OFFSET: usize = ARMED_OFFSET + 4;
 
 /// Bytes of a challenge.
 pub const CHALLENGE_BYTES: usize = 16;

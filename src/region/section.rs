@@ -293,6 +293,13 @@ impl PeerSection {
         self.protection
     }
 
+    /// Whether the owner runs on the same kernel as this process.
+    #[must_use]
+    pub fn is_on_this_kernel(&self) -> bool {
+        use Protection::{FileMode, LengthOnly, Private, Sealed};
+        matches!(self.protection, Sealed | LengthOnly | FileMode | Private)
+    }
+
     /// The challenge that the owner has left for us. A challenge read while it is being written
     /// is a mixture, which fails its check like any wrong one.
     #[must_use]

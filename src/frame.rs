@@ -138,6 +138,11 @@ impl Header {
     }
 }
 
+/// Brings the acknowledgement in a header on a stream up to date.
+pub fn set_ack(wire: &mut [u8; WIRE_LEN], ack: u32) {
+    wire[20..24].copy_from_slice(&ack.to_le_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

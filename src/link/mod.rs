@@ -24,7 +24,7 @@ use select::{Candidate, PathPolicy};
 use share::{Rings, Share};
 
 use crate::doorbell::{Ring, Ringer};
-use crate::frame::{Header, WIRE_LEN};
+use crate::frame::{Header, WIRE_LEN, set_ack};
 use crate::net::{Net, SendState};
 use crate::region::PeerSection;
 use crate::ring::{Consumer, Producer, Pushed};
@@ -547,13 +547,18 @@ impl Links {
         if blocked_by_frame {
             return false;
         }
-        while let Some((wire, payload)) = at.controls.front() {
+        while let Some((wire, payload)) = at.controls.front_mut() {
+            if at.partial.is_none() {
+                // Sending it settles what is owed, so it must say all that is.
+                set_ack(wire, at.expected);
+            }
             let mut progress = at.partial.as_ref().map_or(0, |partial| partial.progress);
             match net.send(peer, wire, payload, &mut progress) {
                 Ok(SendState::Done) => {
-                    at.partial = None;
+                    if at.partial.take().is_none() {
+                        at.owed = (0, 0);
+                    }
                     at.controls.pop_front();
-                    at.owed = (0, 0);
                 }
                 Ok(SendState::Blocked) => {
                     at.partial = (progress > 0).then_some(Partial {
@@ -613,13 +618,16 @@ impl Links {
             return Sent::Later;
         }
         let at = &mut self.peers[peer as usize];
+        let fresh = at.partial.is_none();
         let Partial { wire, mut progress } = at.partial.take().unwrap_or_else(|| Partial {
             wire: header.to_wire(at.expected),
             progress: 0,
         });
         match net.send(peer, &wire, payload, &mut progress) {
             Ok(SendState::Done) => {
-                at.owed = (0, 0);
+                if fresh {
+                    at.owed = (0, 0);
+                }
                 Sent::Done
             }
             Ok(SendState::Blocked) => {
@@ -636,9 +644,9 @@ impl Links {
         self.peers[peer as usize].arriving
     }
 
-    /// Notes such a header.
-    pub fn set_arriving(&mut self, peer: u32, header: Header) {
-        self.peers[peer as usize].arriving = Some(header);
+    /// Notes such a header, or that its place is gone.
+    pub fn set_arriving(&mut self, peer: u32, header: Option<Header>) {
+        self.peers[peer as usize].arriving = header;
     }
 
     /// Room for bytes that nobody wants any more. Never empty.

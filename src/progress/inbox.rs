@@ -69,12 +69,11 @@ impl Sink for Inbox<'_> {
             return Ok(Placement::Staged);
         }
         let (header, _) = Header::from_wire(wire).ok_or("a frame of no known kind")?;
-        let direct = header.len > 0 && self.endpoint.direct(peer, &header).is_some();
-        Ok(if direct {
-            Placement::Direct
-        } else {
-            Placement::Staged
-        })
+        if header.len == 0 || self.endpoint.direct(peer, &header).is_none() {
+            return Ok(Placement::Staged);
+        }
+        self.links.set_arriving(peer, Some(header));
+        Ok(Placement::Direct)
     }
 
     fn frame(&mut self, peer: u32, wire: &Wire, payload: &[u8]) -> Result<(), String> {
@@ -100,12 +99,18 @@ impl Sink for Inbox<'_> {
         let header = self.links.arriving(peer);
         match header.and_then(|header| self.endpoint.direct(peer, &header)) {
             Some((buffer, at)) => buffer.tail(at + offset),
-            None => self.links.discard(),
+            None => {
+                self.links.set_arriving(peer, None);
+                self.links.discard()
+            }
         }
     }
 
     fn direct_done(&mut self, peer: u32, wire: &Wire) -> Result<(), String> {
         let header = self.open(peer, wire)?;
+        if self.links.arriving(peer) != Some(header) {
+            return Err("a receive ended while its message was arriving".to_owned());
+        }
         self.endpoint
             .arrived_directly(peer, &header)
             .map_err(|fault| fault.to_string())?;

@@ -184,6 +184,12 @@ impl Campaign {
         let mut limits = (stage.limits)()?;
         let mut best = limits.clone();
         (stage.print)(&text::limits(&limits))?;
+        if self.netns {
+            (stage.print)(
+                "# hosts are network namespaces joined by a 1 Gbit/s link, which carries 125 MB/s; \
+                 the TCP limits are those of plain loopback\n",
+            )?;
+        }
         let mut verdict = Verdict::default();
         let mut all = Vec::new();
         let mut outcome = Ok(());

@@ -1,7 +1,8 @@
 //! What a rank publishes about itself in the launcher's key-value space, so that others can reach
 //! it. One line of text without spaces, at most 1024 bytes (the limit of PMI-1).
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -46,7 +47,9 @@ pub struct Card {
     pub vm: Option<u32>,
     /// Boot id of the running kernel, without dashes; empty when unknown.
     pub boot: String,
-    /// Processor cores this rank may run on.
+    /// Processors this rank may run on.
+    pub cpus: CpuSet,
+    /// How many of them it may keep busy at once (a quota may allow fewer).
     pub cores: u32,
     /// Memory it can share.
     pub sharing: Sharing,
@@ -73,13 +76,14 @@ impl Card {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut line = format!(
-            "{VERSION};{:016x};{};{};{};{};{};{};{};{};",
+            "{VERSION};{:016x};{};{};{};{};{};{};{};{};{};",
             self.epoch,
             hex(&self.secret),
             hex(&self.mailbox),
             dash(self.host),
             dash(self.vm),
             self.boot,
+            self.cpus,
             self.cores,
             self.sharing.as_str(),
             dash(self.room),
@@ -114,6 +118,7 @@ impl Card {
         let host = number(next("host")?).ok_or(wrong("host"))?;
         let vm = number(next("vm")?).ok_or(wrong("vm"))?;
         let boot = next("boot")?.to_owned();
+        let cpus = next("cpus")?.parse().map_err(|()| wrong("cpus"))?;
         let cores = next("cores")?.parse().map_err(|_| wrong("cores"))?;
         let sharing = match next("sharing")? {
             "memfd" => Sharing::Memfd,
@@ -137,12 +142,96 @@ impl Card {
             host,
             vm,
             boot,
+            cpus,
             cores,
             sharing,
             room,
             addresses,
         })
     }
+}
+
+/// A set of processors, written as the kernel does: `0-3,8`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CpuSet(BTreeSet<u16>);
+
+impl CpuSet {
+    /// The processors that the calling thread may run on; none when the kernel does not say.
+    #[must_use]
+    pub fn allowed() -> Self {
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let list = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.and_then(|list| list.trim().parse().ok())
+            .unwrap_or_default()
+    }
+
+    /// Number of processors.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds all of another set.
+    pub fn add(&mut self, other: &Self) {
+        self.0.extend(&other.0);
+    }
+}
+
+impl FromStr for CpuSet {
+    type Err = ();
+
+    fn from_str(list: &str) -> Result<Self, ()> {
+        let mut set = BTreeSet::new();
+        for part in list.split(',').filter(|part| !part.is_empty()) {
+            let (low, high) = part.split_once('-').unwrap_or((part, part));
+            let (low, high): (u16, u16) =
+                (low.parse().map_err(|_| ())?, high.parse().map_err(|_| ())?);
+            set.extend(low..=high);
+        }
+        Ok(Self(set))
+    }
+}
+
+impl fmt::Display for CpuSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.iter().copied().peekable();
+        let mut comma = "";
+        while let Some(low) = rest.next() {
+            let mut high = low;
+            while rest.peek() == Some(&high.saturating_add(1)) && high < u16::MAX {
+                high += 1;
+                rest.next();
+            }
+            if low == high {
+                write!(f, "{comma}{low}")?
+            } else {
+                write!(f, "{comma}{low}-{high}")?
+            }
+            comma = ",";
+        }
+        Ok(())
+    }
+}
+
+/// Cores of this machine that the ranks with these cards can keep busy together.
+#[must_use]
+pub fn cores_together<'a>(cards: impl Iterator<Item = &'a Card>) -> u32 {
+    let (mut all, mut quota) = (CpuSet::default(), u32::MAX);
+    for card in cards {
+        if (card.cores as usize) < card.cpus.len() || card.cpus.is_empty() {
+            quota = quota.min(card.cores);
+        }
+        all.add(&card.cpus);
+    }
+    (all.len() as u32).min(quota).max(1)
 }
 
 fn dash<T: ToString>(value: Option<T>) -> String {
@@ -178,6 +267,7 @@ mod tests {
             host: Some(1),
             vm: None,
             boot: "0123456789abcdef".to_owned(),
+            cpus: "0-1,7".parse().unwrap(),
             cores: 2,
             sharing: Sharing::Memfd,
             room: Some(1 << 40),
@@ -188,6 +278,20 @@ mod tests {
     #[test]
     fn a_card_survives_its_line() {
         assert_eq!(Card::decode(0, &card().encode()), Ok(card()));
+    }
+
+    #[test]
+    fn ranks_pinned_to_a_core_each_have_all_their_cores_together() {
+        let pinned = |cpus: &str, cores| Card {
+            cpus: cpus.parse().unwrap(),
+            cores,
+            ..card()
+        };
+        let cores = |cards: &[Card]| cores_together(cards.iter());
+        assert_eq!(cores(&[pinned("0", 1), pinned("1", 1)]), 2);
+        assert_eq!(cores(&[pinned("0-3", 4), pinned("0-3", 4)]), 4);
+        assert_eq!(cores(&[pinned("0-3", 2), pinned("0-3", 2)]), 2, "a quota");
+        assert_eq!(cores(&[pinned("", 2), pinned("", 2)]), 2, "unknown");
     }
 
     #[test]

@@ -96,6 +96,7 @@ mod tests {
             host,
             vm: None,
             boot: boot.to_owned(),
+            cpus: crate::link::card::CpuSet::default(),
             cores: 2,
             sharing,
             room: None,

@@ -1,6 +1,7 @@
 //! Joining a job, and leaving it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::Error;
@@ -8,7 +9,7 @@ use super::communicator::{Communicator, Shared};
 use crate::config::Config;
 use crate::launch::{Bootstrap, Kvs, bootstrap};
 use crate::link::Links;
-use crate::link::card::{Card, Sharing};
+use crate::link::card::{Card, CpuSet, Sharing, cores_together};
 use crate::link::select::same_host;
 use crate::link::share::{Means, Share};
 use crate::net::{Identity, Net};
@@ -59,6 +60,7 @@ impl Job {
             host: config.host,
             vm: config.vm,
             boot: boot_id(),
+            cpus: CpuSet::allowed(),
             cores: cores(),
             sharing,
             room,
@@ -67,9 +69,16 @@ impl Job {
         let cards = exchange(&mut start, &mine)?;
         let share = Share::plan(means, &cards, config.geometry).map_err(|error| error.to_string());
         let hosts: Rc<[u32]> = (0..cards.len()).map(|rank| host_of(&cards, rank)).collect();
-        let on_machine = cards.iter().filter(|card| card.boot == mine.boot).count();
-        let waiter = Waiter::new(mine.cores, on_machine as u32);
-        let least_cores = cards.iter().map(|card| card.cores).min();
+        let neighbours = on_machine(&cards, &mine.boot).count();
+        let waiter = Waiter::new(
+            cores_together(on_machine(&cards, &mine.boot)),
+            neighbours as u32,
+        );
+        let machines: BTreeSet<&str> = cards.iter().map(|card| card.boot.as_str()).collect();
+        let least_cores = machines
+            .iter()
+            .map(|boot| cores_together(on_machine(&cards, boot)))
+            .min();
         let links = Links::new(start.rank, cards, config.path, share);
         let engine = Engine::new(start.rank, start.size, config.proto, links, net, waiter);
         let shared = Shared {
@@ -177,6 +186,11 @@ fn exchange(start: &mut Bootstrap, mine: &Card) -> Result<Vec<Card>, Error> {
         cards.push(Card::decode(rank, &line)?);
     }
     Ok(cards)
+}
+
+/// The cards of ranks on the machine with this boot id.
+fn on_machine<'a>(cards: &'a [Card], boot: &'a str) -> impl Iterator<Item = &'a Card> {
+    cards.iter().filter(move |card| card.boot == boot)
 }
 
 /// The lowest rank on the same host: the same answer at every rank.

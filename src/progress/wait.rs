@@ -31,7 +31,10 @@ const PASSES_PER_LOOK: u32 = 16;
 pub const NAP: Duration = Duration::from_millis(2);
 /// How often the machine's load is looked at.
 const LOAD_INTERVAL: Duration = Duration::from_millis(100);
-/// Part of the time stolen by the hypervisor from which on this rank does not spin.
+/// From the first pass without progress to sleep, while the hypervisor takes processors away: a
+/// peer that is not running waits for a processor that only sleep gives back.
+const AWAKE_STOLEN: Duration = Duration::from_micros(50);
+/// Part of the time stolen by the hypervisor from which on that holds.
 const STEAL_MAX: f64 = 0.02;
 
 /// Waiting behaviour of one rank.
@@ -63,7 +66,7 @@ impl Waiter {
     /// Whether spinning would take the processor from a rank that is waited for.
     #[must_use]
     pub fn crowded(&self) -> bool {
-        self.ranks > self.cores || self.load.strained
+        self.ranks > self.cores
     }
 
     /// What to do next in this wait.
@@ -83,11 +86,16 @@ impl Waiter {
     }
 
     fn step_after(&mut self, waited: Duration, now: Instant) -> Step {
-        if waited >= AWAKE_MAX {
+        let awake = if self.load.stolen {
+            AWAKE_STOLEN
+        } else {
+            AWAKE_MAX
+        };
+        if waited >= awake {
             return Step::Sleep(NAP);
         }
         if waited >= SPIN_MAX {
-            self.load.look(now, self.cores);
+            self.load.look(now);
             return Step::Yield;
         }
         if self.crowded() {
@@ -121,52 +129,37 @@ struct Load {
     looked: Option<Instant>,
     /// Time stolen, and time in all, in clock ticks.
     ticks: (u64, u64),
-    strained: bool,
+    stolen: bool,
 }
 
 impl Load {
-    fn look(&mut self, now: Instant, cores: u32) {
+    fn look(&mut self, now: Instant) {
         if self
             .looked
             .is_some_and(|looked| now - looked < LOAD_INTERVAL)
         {
             return;
         }
-        self.looked = Some(now);
+        let first = self.looked.replace(now).is_none();
         let Ok(text) = std::fs::read_to_string("/proc/stat") else {
             return;
         };
-        let (ticks, running) = parse_stat(&text);
+        let ticks = parse_stat(&text);
         let stolen = ticks.0.saturating_sub(self.ticks.0) as f64;
         let all = ticks.1.saturating_sub(self.ticks.1).max(1) as f64;
         self.ticks = ticks;
-        self.strained = running > cores || stolen / all > STEAL_MAX;
+        self.stolen = !first && stolen / all > STEAL_MAX;
     }
 }
 
-/// Stolen ticks and all ticks of the machine, and processes that run or could. Zero where
-/// the text does not say.
-fn parse_stat(text: &str) -> ((u64, u64), u32) {
-    let numbers = |line: &str| -> Vec<u64> {
-        line.split_whitespace()
-            .skip(1)
-            .map_while(|word| word.parse().ok())
-            .collect()
-    };
-    let line = |name: &str| {
-        text.lines()
-            .find(|line| line.split(' ').next() == Some(name))
-    };
-    let cpu = line("cpu").map(numbers).unwrap_or_default();
-    let running = line("procs_running").map(numbers).unwrap_or_default();
-    let stolen = cpu.get(7).copied().unwrap_or(0);
-    let all = cpu.iter().take(8).sum();
-    (
-        (stolen, all),
-        running
-            .first()
-            .map_or(0, |&n| u32::try_from(n).unwrap_or(u32::MAX)),
-    )
+/// Stolen ticks and all ticks of the machine. Zero where the text does not say.
+fn parse_stat(text: &str) -> (u64, u64) {
+    let line = text.lines().find(|line| line.starts_with("cpu "));
+    let numbers = line
+        .into_iter()
+        .flat_map(|line| line.split_whitespace().skip(1).take(8));
+    let cpu: Vec<u64> = numbers.map_while(|word| word.parse().ok()).collect();
+    (cpu.get(7).copied().unwrap_or(0), cpu.iter().sum())
 }
 
 #[cfg(test)]
@@ -190,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn steal_and_runnable_processes_are_found() {
+    fn stolen_time_is_found() {
         let text = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 1 1 1\nctxt 5\nprocs_running 3\n";
-        assert_eq!(parse_stat(text), ((8, 36), 3));
-        assert_eq!(parse_stat("nonsense"), ((0, 0), 0));
+        assert_eq!(parse_stat(text), (8, 36));
+        assert_eq!(parse_stat("nonsense"), (0, 0));
     }
 }

@@ -40,14 +40,31 @@ pub(super) fn memcpy_mbytes_per_s(size: usize) -> f64 {
     (rounds * size) as f64 / 1e6 / best.as_secs_f64()
 }
 
-#[derive(Clone, Copy)]
-struct Shape {
+/// Bytes of a chunk, and chunks in a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
     chunk: usize,
     slots: u64,
 }
 
 /// Half round trip of a ping-pong of `size` bytes through two rings, one for each direction.
 pub(super) fn half_round_trip_us(pair: CorePair, size: usize) -> Result<f64, LimitsError> {
+    let (looking, shape) = look(pair, size)?;
+    Ok(looking.min(with_shape(pair, size, shape)?))
+}
+
+/// The shape that was fastest just now.
+pub(super) fn best_shape(pair: CorePair, size: usize) -> Result<Shape, LimitsError> {
+    Ok(look(pair, size)?.1)
+}
+
+/// Half round trip with one shape, the best of several batches.
+pub(super) fn with_shape(pair: CorePair, size: usize, shape: Shape) -> Result<f64, LimitsError> {
+    let shared = Shared::new(2 * DIRECTION_BYTES)?;
+    time_shape(pair, &shared, shape, size, BATCHES_BEST)
+}
+
+fn look(pair: CorePair, size: usize) -> Result<(f64, Shape), LimitsError> {
     let shared = Shared::new(2 * DIRECTION_BYTES)?;
     let mut best = (
         f64::INFINITY,
@@ -68,8 +85,7 @@ pub(super) fn half_round_trip_us(pair: CorePair, size: usize) -> Result<f64, Lim
             }
         }
     }
-    let again = time_shape(pair, &shared, best.1, size, BATCHES_BEST)?;
-    Ok(best.0.min(again))
+    Ok(best)
 }
 
 fn time_shape(

@@ -96,6 +96,45 @@ fn parse_core_list(text: &str) -> Vec<usize> {
     cores
 }
 
+/// One limit, to be measured many times in turn with what it is compared to.
+#[derive(Clone, Copy, Debug)]
+pub enum Meter {
+    /// One cache line there and back.
+    Cell,
+    /// Two copies of this many bytes, pipelined in the shape that was found best.
+    TwoCopy(usize, copy::Shape),
+    /// Loopback TCP with this many bytes, busy polling.
+    Tcp(usize),
+}
+
+impl Meter {
+    /// The two-copy limit of `size` bytes; looks for the best shape first.
+    ///
+    /// # Errors
+    /// As for [`measure`].
+    pub fn two_copy(pair: CorePair, size: usize) -> Result<Self, LimitsError> {
+        Ok(Self::TwoCopy(size, copy::best_shape(pair, size)?))
+    }
+
+    /// Half a round trip in microseconds, the best of a few batches just now.
+    ///
+    /// # Errors
+    /// As for [`measure`].
+    pub fn half_round_trip_us(self, pair: CorePair) -> Result<f64, LimitsError> {
+        match self {
+            Self::Cell => cell::half_round_trip_us(pair),
+            Self::TwoCopy(size, shape) => copy::with_shape(pair, size, shape),
+            Self::Tcp(size) => tcp::half_round_trip_us(pair, size),
+        }
+    }
+}
+
+/// Pins the calling thread to one core. False when the kernel refuses.
+pub fn pin_to(core: usize) -> bool {
+    raw::pin_to(core);
+    true
+}
+
 /// Passes over all limits. A neighbour that takes a core for a moment spoils one pass, not the same figure in all.
 const PASSES_MAX: usize = 4;
 /// Time after which no further pass is begun.

@@ -57,10 +57,7 @@ fn rank(
     results: &Sender<f64>,
 ) -> Result<(), Error> {
     pin_to(core);
-    let mut config = Config {
-        path,
-        ..Config::default()
-    };
+    let mut config = Config { path, ..Config::default() };
     config.net.bind = cohost::net::BindPolicy::LoopbackOnly;
     let job = Job::connect(start, config)?;
     while let Ok(Some(size)) = orders.recv() {
@@ -73,15 +70,8 @@ fn rank(
 }
 
 fn measure(pair: CorePair, path: PathPolicy, rounds: usize, only: Option<usize>) {
-    let all: &[usize] = if path == PathPolicy::Ring {
-        &RING_SIZES
-    } else {
-        &TCP_SIZES
-    };
-    let sizes = all
-        .iter()
-        .copied()
-        .filter(|size| only.is_none_or(|only| only == *size));
+    let all: &[usize] = if path == PathPolicy::Ring { &RING_SIZES } else { &TCP_SIZES };
+    let sizes = all.iter().copied().filter(|size| only.is_none_or(|only| only == *size));
     std::thread::scope(|threads| {
         let (results, found) = channel();
         let mut orders = Vec::new();
@@ -119,11 +109,7 @@ fn meter(pair: CorePair, path: PathPolicy, size: usize) -> Meter {
 }
 
 fn print_row(size: usize, limits: &[f64], times: &[f64]) {
-    let ratios: Vec<f64> = times
-        .iter()
-        .zip(limits)
-        .map(|(time, limit)| time / limit)
-        .collect();
+    let ratios: Vec<f64> = times.iter().zip(limits).map(|(time, limit)| time / limit).collect();
     let median = |values: &[f64]| stats::summarise(values).map_or(f64::NAN, |s| s.median);
     let interval = match stats::summarise(&ratios).map(|s| s.median_interval) {
         Ok(stats::Interval::Known { low, high, .. }) => format!("{low:.2} to {high:.2}"),
@@ -138,33 +124,20 @@ fn print_row(size: usize, limits: &[f64], times: &[f64]) {
 }
 
 fn main() {
-    let words: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with("--"))
-        .collect();
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     let Some(pair) = core_pair() else {
         println!("SKIPPED ratios: only one core; allow a second one (taskset, cpuset)");
         return;
     };
-    let rounds = words
-        .get(1)
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(15);
+    let rounds = words.get(1).and_then(|word| word.parse().ok()).unwrap_or(15);
     for (name, path) in [("ring", PathPolicy::Ring), ("tcp", PathPolicy::Tcp)] {
         if words.first().is_none_or(|word| word == name) {
             println!(
                 "PingPong over {name}, half round trip: {rounds} rounds, medians, 95 % interval of the ratio"
             );
-            println!(
-                "{:>9} {:>12} {:>12} {:>8}",
-                "#bytes", "limit[usec]", "cohost[usec]", "ratio"
-            );
-            measure(
-                pair,
-                path,
-                rounds,
-                words.get(2).and_then(|word| word.parse().ok()),
-            );
+            println!("{:>9} {:>12} {:>12} {:>8}", "#bytes", "limit[usec]", "cohost[usec]", "ratio");
+            measure(pair, path, rounds, words.get(2).and_then(|word| word.parse().ok()));
         }
     }
 }

@@ -56,28 +56,16 @@ impl Config {
         let text = |name| look(name).map(|value: OsString| value.to_string_lossy().into_owned());
         let number = |name: &'static str| {
             text(name)
-                .map(|value| {
-                    value
-                        .parse()
-                        .map_err(|_| ConfigError::Number { name, value })
-                })
+                .map(|value| value.parse().map_err(|_| ConfigError::Number { name, value }))
                 .transpose()
         };
         let path = match text("COHOST_PATH") {
             Some(word) => word.parse()?,
             None => PathPolicy::default(),
         };
-        let shm_dir = look("COHOST_SHM_DIR")
-            .filter(|dir| !dir.is_empty())
-            .map(PathBuf::from);
+        let shm_dir = look("COHOST_SHM_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
         let (host, vm) = (number("COHOST_HOST")?, number("COHOST_VM")?);
-        Ok(Self {
-            path,
-            host,
-            vm,
-            shm_dir,
-            ..Self::default()
-        })
+        Ok(Self { path, host, vm, shm_dir, ..Self::default() })
     }
 }
 
@@ -86,25 +74,15 @@ mod tests {
     use super::*;
 
     fn config(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::from_lookup(|name| {
-            vars.iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| (*v).into())
-        })
+        Config::from_lookup(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).into()))
     }
 
     #[test]
     fn the_environment_is_understood() {
-        let config = config(&[
-            ("COHOST_PATH", "tcp"),
-            ("COHOST_HOST", "3"),
-            ("COHOST_SHM_DIR", "/x"),
-        ]);
+        let config =
+            config(&[("COHOST_PATH", "tcp"), ("COHOST_HOST", "3"), ("COHOST_SHM_DIR", "/x")]);
         let config = config.unwrap();
-        assert_eq!(
-            (config.path, config.host, config.vm),
-            (PathPolicy::Tcp, Some(3), None)
-        );
+        assert_eq!((config.path, config.host, config.vm), (PathPolicy::Tcp, Some(3), None));
         assert_eq!(config.shm_dir, Some(PathBuf::from("/x")));
     }
 

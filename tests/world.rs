@@ -16,11 +16,8 @@ fn run(
         for start in in_process(n) {
             let (host, body) = (&host, &body);
             threads.spawn(move || {
-                let mut config = Config {
-                    path: policy,
-                    host: Some(host(start.rank)),
-                    ..Config::default()
-                };
+                let mut config =
+                    Config { path: policy, host: Some(host(start.rank)), ..Config::default() };
                 config.net.bind = cohost::net::BindPolicy::LoopbackOnly;
                 let rank = start.rank;
                 let outcome = Job::connect(start, config).and_then(|job| {
@@ -39,30 +36,13 @@ fn pattern(len: usize, seed: u32) -> Vec<u8> {
         .collect()
 }
 
-const SIZES: [usize; 14] = [
-    0,
-    1,
-    8,
-    47,
-    48,
-    49,
-    1000,
-    2048,
-    2049,
-    8192,
-    8193,
-    65536,
-    300_001,
-    4 << 20,
-];
+const SIZES: [usize; 14] =
+    [0, 1, 8, 47, 48, 49, 1000, 2048, 2049, 8192, 8193, 65536, 300_001, 4 << 20];
 
 fn pingpong(world: &Communicator) -> Result<(), Error> {
     for (round, len) in SIZES.into_iter().enumerate() {
         let mut got = vec![0; len];
-        let (there, back) = (
-            pattern(len, round as u32),
-            pattern(len, 1000 + round as u32),
-        );
+        let (there, back) = (pattern(len, round as u32), pattern(len, 1000 + round as u32));
         for _ in 0..3 {
             if world.rank() == 0 {
                 world.send(&there, 1, 7)?;
@@ -88,10 +68,7 @@ fn messages_of_all_sizes_cross_a_ring() {
         |world| {
             pingpong(world)?;
             let paths = world.peer_paths();
-            assert!(
-                paths.iter().any(|info| info.path.as_str() == "ring"),
-                "{paths:?}"
-            );
+            assert!(paths.iter().any(|info| info.path.as_str() == "ring"), "{paths:?}");
             Ok(())
         },
     );
@@ -106,10 +83,7 @@ fn messages_of_all_sizes_cross_tcp() {
         |world| {
             pingpong(world)?;
             let paths = world.peer_paths();
-            assert!(
-                paths.iter().any(|info| info.path.as_str() == "tcp"),
-                "{paths:?}"
-            );
+            assert!(paths.iter().any(|info| info.path.as_str() == "tcp"), "{paths:?}");
             Ok(())
         },
     );
@@ -131,11 +105,8 @@ fn everything(world: &Communicator) -> Result<(), Error> {
         assert!(recv == expected, "allgather of {block} bytes");
 
         for root in 0..size as u32 {
-            let mut buf = if me == root as usize {
-                part(99, root as usize)
-            } else {
-                vec![0; block]
-            };
+            let mut buf =
+                if me == root as usize { part(99, root as usize) } else { vec![0; block] };
             world.bcast(&mut buf, root)?;
             assert!(buf == part(99, root as usize), "bcast of {block} bytes");
         }
@@ -143,10 +114,7 @@ fn everything(world: &Communicator) -> Result<(), Error> {
         let mut sum = vec![0.0; block];
         world.allreduce(&values, &mut sum, cohost::mpi::Op::Sum)?;
         let ranks: usize = (0..size).sum();
-        let right = sum
-            .iter()
-            .enumerate()
-            .all(|(i, s)| *s == (i * size + ranks) as f64);
+        let right = sum.iter().enumerate().all(|(i, s)| *s == (i * size + ranks) as f64);
         assert!(right, "allreduce of {block} elements");
         world.barrier()?;
     }

@@ -129,25 +129,11 @@ impl Card {
         let room = number(next("room")?).ok_or(wrong("room"))?;
         let list = next("addresses")?;
         let addresses = list.split(',').filter(|a| !a.is_empty()).map(str::parse);
-        let addresses = addresses
-            .collect::<Result<_, _>>()
-            .map_err(|_| wrong("addresses"))?;
+        let addresses = addresses.collect::<Result<_, _>>().map_err(|_| wrong("addresses"))?;
         if epoch == 0 || parts.next().is_some() {
             return Err(wrong("end"));
         }
-        Ok(Self {
-            epoch,
-            secret,
-            mailbox,
-            host,
-            vm,
-            boot,
-            cpus,
-            cores,
-            sharing,
-            room,
-            addresses,
-        })
+        Ok(Self { epoch, secret, mailbox, host, vm, boot, cpus, cores, sharing, room, addresses })
     }
 }
 
@@ -160,11 +146,8 @@ impl CpuSet {
     #[must_use]
     pub fn allowed() -> Self {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-        let list = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-        list.and_then(|list| list.trim().parse().ok())
-            .unwrap_or_default()
+        let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        list.and_then(|list| list.trim().parse().ok()).unwrap_or_default()
     }
 
     /// Number of processors.
@@ -231,7 +214,8 @@ pub fn cores_together<'a>(cards: impl Iterator<Item = &'a Card>) -> u32 {
         }
         all.add(&card.cpus);
     }
-    (all.len() as u32).min(quota).max(1)
+    let known = if all.is_empty() { u32::MAX } else { all.len() as u32 };
+    known.min(quota).max(1)
 }
 
 fn dash<T: ToString>(value: Option<T>) -> String {
@@ -239,11 +223,7 @@ fn dash<T: ToString>(value: Option<T>) -> String {
 }
 
 fn number<T: FromStr>(text: &str) -> Option<Option<T>> {
-    if text == "-" {
-        Some(None)
-    } else {
-        text.parse().ok().map(Some)
-    }
+    if text == "-" { Some(None) } else { text.parse().ok().map(Some) }
 }
 
 fn hex(bytes: &[u8; 16]) -> String {
@@ -282,11 +262,7 @@ mod tests {
 
     #[test]
     fn ranks_pinned_to_a_core_each_have_all_their_cores_together() {
-        let pinned = |cpus: &str, cores| Card {
-            cpus: cpus.parse().unwrap(),
-            cores,
-            ..card()
-        };
+        let pinned = |cpus: &str, cores| Card { cpus: cpus.parse().unwrap(), cores, ..card() };
         let cores = |cards: &[Card]| cores_together(cards.iter());
         assert_eq!(cores(&[pinned("0", 1), pinned("1", 1)]), 2);
         assert_eq!(cores(&[pinned("0-3", 4), pinned("0-3", 4)]), 4);

@@ -112,10 +112,7 @@ impl Control {
                 Self::Echo(nonce)
             }
             READY => Self::Ready,
-            FALL_BACK => Self::FallBack {
-                expected: header.head,
-                reason: printable(payload),
-            },
+            FALL_BACK => Self::FallBack { expected: header.head, reason: printable(payload) },
             _ => return None,
         };
         let empty = !matches!(control, Self::FallBack { .. });
@@ -131,9 +128,7 @@ fn halves(nonce: &[u8; 16]) -> (u64, u64) {
 /// A peer's text, made harmless for a terminal.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(REASON_MAX)]);
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -143,23 +138,14 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_wire() {
-        let offer = Offer {
-            epoch: u64::MAX,
-            members: 1,
-            index: 2,
-            cells: 3,
-            bulk: 4,
-        };
+        let offer = Offer { epoch: u64::MAX, members: 1, index: 2, cells: 3, bulk: 4 };
         for control in [
             Control::Doorbell,
             Control::Acknowledge,
             Control::Offer(offer),
             Control::Echo([9; 16]),
             Control::Ready,
-            Control::FallBack {
-                expected: 77,
-                reason: "no answer".to_owned(),
-            },
+            Control::FallBack { expected: 77, reason: "no answer".to_owned() },
         ] {
             let (wire, payload) = control.encode(5);
             assert_eq!(Control::decode(&wire, &payload), Some((control, 5)));

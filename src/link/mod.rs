@@ -100,6 +100,8 @@ struct Peer {
 pub enum Sent {
     /// On its way.
     Done,
+    /// On its way, and kept in memory of our own until the peer has taken it.
+    Kept,
     /// Not now.
     Later,
     /// The path broke its rules; see [`Links::fall_back`].
@@ -131,6 +133,13 @@ pub enum Then {
     },
     /// The ring is not used; say so with [`Links::fall_back`].
     FallBack(String),
+    /// The peer said so: answer with [`Links::follow_back`].
+    FollowBack {
+        /// Number of the frame that it expects.
+        expected: u32,
+        /// Its reason.
+        reason: String,
+    },
     /// The peer broke the rules of the connection.
     Fault(String),
     /// The connection ended.
@@ -258,8 +267,7 @@ impl Links {
         self.peers[peer as usize].state = State::Connecting;
         self.unsettled.push(peer);
         let card = self.net_card(peer);
-        net.connect(card, Instant::now())
-            .map_err(|error| error.to_string())
+        net.connect(card, Instant::now()).map_err(|error| error.to_string())
     }
 
     /// A peer's card as net needs it. Ranks of one running kernel try loopback first: it is never
@@ -271,12 +279,7 @@ impl Links {
         if card.boot == self.cards[self.me as usize].boot {
             addresses.sort_by_key(|address| !address.ip().is_loopback());
         }
-        crate::net::PeerCard {
-            rank: peer,
-            epoch: card.epoch,
-            secret: card.secret,
-            addresses,
-        }
+        crate::net::PeerCard { rank: peer, epoch: card.epoch, secret: card.secret, addresses }
     }
 
     /// The connection to a peer is up: begin to prove a ring, or use TCP.
@@ -308,12 +311,7 @@ impl Links {
         let share = self.share.as_mut().ok_or_else(|| self.no_share.clone())?;
         let (offer, challenge) = share.offer(peer).map_err(|error| error.to_string())?;
         let proof = Proof::new(challenge, now);
-        let proving = Proving {
-            proof,
-            handed_over: false,
-            offer: None,
-            section: None,
-        };
+        let proving = Proving { proof, handed_over: false, offer: None, section: None };
         self.peers[peer as usize].state = State::Proving(Box::new(proving));
         self.say(peer, &Control::Offer(offer));
         Ok(())
@@ -343,9 +341,8 @@ impl Links {
         let share = self.share.as_mut().ok_or("shared memory is gone")?;
         let text = |error: share::ShareError| error.to_string();
         if !proving.handed_over {
-            proving.handed_over = share
-                .hand_over(peer, &self.cards[peer as usize])
-                .map_err(text)?;
+            proving.handed_over =
+                share.hand_over(peer, &self.cards[peer as usize]).map_err(text)?;
         }
         if proving.section.is_none()
             && let Some(offer) = &proving.offer
@@ -357,10 +354,7 @@ impl Links {
             return Ok(next);
         }
         if proving.proof.expired(now) {
-            return Err(format!(
-                "the proof took more than {} s",
-                prove::DEADLINE.as_secs()
-            ));
+            return Err(format!("the proof took more than {} s", prove::DEADLINE.as_secs()));
         }
         Ok(Next::Wait)
     }
@@ -368,7 +362,7 @@ impl Links {
     /// A control message has arrived.
     pub fn on_control(&mut self, peer: u32, control: Control) -> Then {
         if let Control::FallBack { expected, reason } = control {
-            return self.on_fall_back(peer, expected, reason);
+            return Then::FollowBack { expected, reason };
         }
         let State::Proving(proving) = &mut self.peers[peer as usize].state else {
             return match control {
@@ -415,30 +409,15 @@ impl Links {
         let State::Proving(proving) = &mut self.peers[peer as usize].state else {
             return Err("no proof is under way".to_owned());
         };
-        let section = proving
-            .section
-            .take()
-            .ok_or("the peer's section was never read")?;
+        let section = proving.section.take().ok_or("the peer's section was never read")?;
         let share = self.share.as_mut().ok_or("shared memory is gone")?;
-        let Rings {
-            producer,
-            consumer,
-            ringer,
-        } = share
-            .rings(peer, &section)
-            .map_err(|error| error.to_string())?;
+        let Rings { producer, consumer, ringer } =
+            share.rings(peer, &section).map_err(|error| error.to_string())?;
         share.listen(&section);
         let kind = share.kind();
         self.peers[peer as usize].reason = format!("one machine, {kind}, proved by challenge");
         self.inputs.push(RingIn { peer, consumer });
-        self.settle(
-            peer,
-            State::Ring(Box::new(RingOut {
-                producer,
-                ringer,
-                base: 0,
-            })),
-        );
+        self.settle(peer, State::Ring(Box::new(RingOut { producer, ringer, base: 0 })));
         Ok(())
     }
 
@@ -485,29 +464,29 @@ impl Links {
         at.fell_back = true;
         let expected = at.expected;
         self.settle(peer, State::Falling);
-        self.say(
-            peer,
-            &Control::FallBack {
-                expected,
-                reason: why.to_owned(),
-            },
-        );
+        self.say(peer, &Control::FallBack { expected, reason: why.to_owned() });
         Ok(())
     }
 
-    fn on_fall_back(&mut self, peer: u32, expected: u32, reason: String) -> Then {
-        let at = &mut self.peers[peer as usize];
-        let answered = match at.state {
-            State::Falling => true,
-            State::Proving(_) | State::Ring(_) => false,
-            _ => return Then::Fault("it gave up a ring that was not there".to_owned()),
-        };
-        if !answered && let Err(why) = self.fall_back(peer, &reason) {
-            return Then::Fault(why);
+    /// The peer gave the ring up: so do we, and go on over TCP.
+    ///
+    /// # Errors
+    /// When there was no ring to give up, or the policy admits no other path.
+    pub fn follow_back(&mut self, peer: u32, reason: &str) -> Result<(), String> {
+        match self.peers[peer as usize].state {
+            State::Falling => {}
+            State::Proving(_) | State::Ring(_) => self.fall_back(peer, reason)?,
+            _ => return Err("it gave up a ring that was not there".to_owned()),
         }
         self.settle(peer, State::Tcp);
-        Then::Go {
-            resume: Some(expected),
+        Ok(())
+    }
+
+    /// Copies the payload of a frame back out of our ring. See [`Producer::recall`].
+    pub fn recall(&self, peer: u32, seq: u32, into: &mut [u8]) {
+        if let State::Ring(ring) = &self.peers[peer as usize].state {
+            let position = u64::from(seq.wrapping_sub(ring.base));
+            ring.producer.recall(position, into);
         }
     }
 
@@ -561,10 +540,7 @@ impl Links {
                     at.controls.pop_front();
                 }
                 Ok(SendState::Blocked) => {
-                    at.partial = (progress > 0).then_some(Partial {
-                        wire: *wire,
-                        progress,
-                    });
+                    at.partial = (progress > 0).then_some(Partial { wire: *wire, progress });
                     return false;
                 }
                 // The next poll reports the connection down.
@@ -593,7 +569,7 @@ impl Links {
                     if ring.ringer.ring_if_armed() == Ring::SendByte {
                         self.ring_by_byte(peer, net);
                     }
-                    Sent::Done
+                    Sent::Kept
                 }
                 Ok(Pushed::Full) => Sent::Later,
                 Err(_) => Sent::Fault,
@@ -619,10 +595,10 @@ impl Links {
         }
         let at = &mut self.peers[peer as usize];
         let fresh = at.partial.is_none();
-        let Partial { wire, mut progress } = at.partial.take().unwrap_or_else(|| Partial {
-            wire: header.to_wire(at.expected),
-            progress: 0,
-        });
+        let Partial { wire, mut progress } = at
+            .partial
+            .take()
+            .unwrap_or_else(|| Partial { wire: header.to_wire(at.expected), progress: 0 });
         match net.send(peer, &wire, payload, &mut progress) {
             Ok(SendState::Done) => {
                 if fresh {
@@ -707,8 +683,6 @@ impl Links {
 
 impl Peer {
     fn partial_is_control(&self) -> bool {
-        self.partial
-            .as_ref()
-            .is_some_and(|partial| partial.wire[0] >= control::FIRST)
+        self.partial.as_ref().is_some_and(|partial| partial.wire[0] >= control::FIRST)
     }
 }

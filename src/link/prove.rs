@@ -89,11 +89,7 @@ impl Proof {
 
     /// After [`Next::SayReady`] was carried out: whether the peer was ready before us.
     pub fn settled(&self) -> Next {
-        if self.said_ready && self.heard_ready {
-            Next::Use
-        } else {
-            Next::Wait
-        }
+        if self.said_ready && self.heard_ready { Next::Use } else { Next::Wait }
     }
 }
 
@@ -107,14 +103,7 @@ mod tests {
 
     #[test]
     fn the_ring_is_used_after_both_read_and_both_said_so_in_any_order() {
-        let mut orders = vec![
-            [0, 1, 2],
-            [0, 2, 1],
-            [1, 0, 2],
-            [1, 2, 0],
-            [2, 0, 1],
-            [2, 1, 0],
-        ];
+        let mut orders = vec![[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         for order in orders.drain(..) {
             let mut proof = proof();
             let mut used = 0;

@@ -71,14 +71,12 @@ pub fn candidate(mine: &Card, theirs: &Card, policy: PathPolicy) -> (Candidate, 
         return tcp("different machines (boot ids differ) without a region in common");
     }
     match (mine.sharing, theirs.sharing) {
-        (Sharing::Memfd, Sharing::Memfd) => (
-            Candidate::Ring(Sharing::Memfd),
-            "one machine, memfd".to_owned(),
-        ),
-        (Sharing::File, Sharing::File) => (
-            Candidate::Ring(Sharing::File),
-            "one machine, file in COHOST_SHM_DIR".to_owned(),
-        ),
+        (Sharing::Memfd, Sharing::Memfd) => {
+            (Candidate::Ring(Sharing::Memfd), "one machine, memfd".to_owned())
+        }
+        (Sharing::File, Sharing::File) => {
+            (Candidate::Ring(Sharing::File), "one machine, file in COHOST_SHM_DIR".to_owned())
+        }
         (Sharing::Nothing, _) | (_, Sharing::Nothing) => tcp("no shared memory could be made"),
         _ => tcp("one rank has COHOST_SHM_DIR set and the other has not"),
     }
@@ -111,10 +109,7 @@ mod tests {
             |a: &Card, b: &Card| matches!(candidate(a, b, PathPolicy::Auto).0, Candidate::Ring(_));
         assert!(ring(&card(None, "a", Memfd), &card(None, "a", Memfd)));
         assert!(ring(&card(Some(1), "a", File), &card(Some(1), "a", File)));
-        assert!(!ring(
-            &card(Some(1), "a", Memfd),
-            &card(Some(0), "a", Memfd)
-        ));
+        assert!(!ring(&card(Some(1), "a", Memfd), &card(Some(0), "a", Memfd)));
         assert!(!ring(&card(None, "a", Memfd), &card(None, "b", Memfd)));
         assert!(!ring(&card(None, "", Memfd), &card(None, "", Memfd)));
         assert!(!ring(&card(None, "a", Memfd), &card(None, "a", File)));
@@ -144,9 +139,6 @@ mod tests {
     #[test]
     fn an_unknown_path_is_refused_with_the_list() {
         let error = "rings".parse::<PathPolicy>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "unknown path 'rings': known are auto, ring and tcp"
-        );
+        assert_eq!(error.to_string(), "unknown path 'rings': known are auto, ring and tcp");
     }
 }

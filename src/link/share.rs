@@ -96,56 +96,32 @@ impl Share {
         let mine = &cards[means.rank as usize];
         let is_member =
             |card: &Card| super::select::same_host(mine, card) && card.sharing == mine.sharing;
-        let members: Vec<u32> = (0..)
-            .zip(cards)
-            .filter(|(_, card)| is_member(card))
-            .map(|(rank, _)| rank)
-            .collect();
+        let members: Vec<u32> =
+            (0..).zip(cards).filter(|(_, card)| is_member(card)).map(|(rank, _)| rank).collect();
         let count = members.len() as u32;
-        let Some(me) = (0..)
-            .zip(&members)
-            .find(|(_, rank)| **rank == means.rank)
-            .map(|(i, _)| i)
+        let Some(me) = (0..).zip(&members).find(|(_, rank)| **rank == means.rank).map(|(i, _)| i)
         else {
             return Ok(None);
         };
         if count < 2 || mine.sharing == Sharing::Nothing {
             return Ok(None);
         }
-        let room = members
-            .iter()
-            .filter_map(|&rank| cards[rank as usize].room)
-            .min();
+        let room = members.iter().filter_map(|&rank| cards[rank as usize].room).min();
         let geometry = plan(room, count, wanted)?;
         let layout = SectionLayout::new(count, geometry).map_err(RegionError::from)?;
         let arrived = HashMap::new();
-        Ok(Some(Self {
-            means,
-            layout,
-            members,
-            me,
-            section: None,
-            sleeper: None,
-            arrived,
-        }))
+        Ok(Some(Self { means, layout, members, me, section: None, sleeper: None, arrived }))
     }
 
     fn member(&self, rank: u32) -> Result<u32, ShareError> {
-        let index = self
-            .members
-            .binary_search(&rank)
-            .map_err(|_| ShareError::Stranger(rank))?;
+        let index = self.members.binary_search(&rank).map_err(|_| ShareError::Stranger(rank))?;
         Ok(index as u32)
     }
 
     /// The kind of mapping, for people: `memfd` or `file`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        if self.means.directory.is_some() {
-            "file"
-        } else {
-            "memfd"
-        }
+        if self.means.directory.is_some() { "file" } else { "memfd" }
     }
 
     fn own(&mut self) -> Result<&mut OwnSection, ShareError> {
@@ -160,9 +136,7 @@ impl Share {
             self.sleeper = Some(Sleeper::new(&section, Policy::None));
             self.section = Some(section);
         }
-        self.section
-            .as_mut()
-            .ok_or(ShareError::Stranger(self.means.rank))
+        self.section.as_mut().ok_or(ShareError::Stranger(self.means.rank))
     }
 
     /// Makes our block for a peer ready, leaves a fresh challenge in it, and describes it.
@@ -175,19 +149,12 @@ impl Share {
         getrandom::fill(&mut challenge).map_err(ShareError::Random)?;
         let own = self.own()?;
         own.activate(member)?;
-        own.set_challenge(member, &challenge)
-            .map_err(RegionError::from)?;
+        own.set_challenge(member, &challenge).map_err(RegionError::from)?;
         let identity = *own.identity();
         let Geometry { cells, bulk } = identity.layout.geometry();
         let members = identity.layout.members();
         Ok((
-            Offer {
-                epoch: identity.epoch,
-                members,
-                index: identity.index,
-                cells,
-                bulk,
-            },
+            Offer { epoch: identity.epoch, members, index: identity.index, cells, bulk },
             challenge,
         ))
     }
@@ -202,12 +169,7 @@ impl Share {
         let (Some(fd), None) = (own.fd(), own.path()) else {
             return Ok(true);
         };
-        let to = Address {
-            job: &job,
-            rank,
-            epoch: card.epoch,
-            secret: card.mailbox,
-        };
+        let to = Address { job: &job, rank, epoch: card.epoch, secret: card.mailbox };
         Ok(send_fd(&to, me, own.identity().epoch, fd)? == Sent::Delivered)
     }
 
@@ -221,8 +183,7 @@ impl Share {
         };
         while let Some(letter) = mailbox.receive()? {
             if self.members.binary_search(&letter.from_rank).is_ok() {
-                self.arrived
-                    .insert(letter.from_rank, (letter.from_epoch, letter.fd));
+                self.arrived.insert(letter.from_rank, (letter.from_epoch, letter.fd));
             }
         }
         Ok(())
@@ -240,24 +201,9 @@ impl Share {
         let index = self.member(rank)?;
         let Geometry { cells, bulk } = self.layout.geometry();
         let members = self.layout.members();
-        let expected = Identity {
-            layout: self.layout,
-            index,
-            epoch: offer.epoch,
-        };
-        if *offer
-            != (Offer {
-                epoch: offer.epoch,
-                members,
-                index,
-                cells,
-                bulk,
-            })
-        {
-            return Err(ShareError::Disagree {
-                rank,
-                offer: *offer,
-            });
+        let expected = Identity { layout: self.layout, index, epoch: offer.epoch };
+        if *offer != (Offer { epoch: offer.epoch, members, index, cells, bulk }) {
+            return Err(ShareError::Disagree { rank, offer: *offer });
         }
         let section = match &self.means.directory {
             Some(directory) => file::open(directory, &self.means.job, rank, &expected, self.me)?,

@@ -48,10 +48,7 @@ impl Buffers {
 
     fn check(slice: Slice, len: usize) -> usize {
         let fits = slice.offset <= len && slice.len <= len - slice.offset;
-        assert!(
-            fits,
-            "a schedule names {slice:?} of a buffer of {len} bytes"
-        );
+        assert!(fits, "a schedule names {slice:?} of a buffer of {len} bytes");
         slice.offset
     }
 
@@ -151,9 +148,7 @@ impl Run<'_> {
         }
         // SAFETY: waited for, or withdrawn, before `run` returns; the caller's borrow lasts longer.
         let buffer = unsafe { Outgoing::new(base, from.len) };
-        let key = self
-            .engine
-            .send(peer, self.context, self.tag, Mode::Standard, buffer)?;
+        let key = self.engine.send(peer, self.context, self.tag, Mode::Standard, buffer)?;
         posted.push(Posted::Send(key));
         Ok(())
     }
@@ -163,17 +158,9 @@ impl Run<'_> {
         let base = self.buffers.write(into);
         // SAFETY: as for `send`; nobody else touches the range until the next wait.
         let buffer = unsafe { Incoming::new(base, into.len) };
-        let pattern = Pattern {
-            context: self.context,
-            source: Some(peer),
-            tag: Some(self.tag),
-        };
+        let pattern = Pattern { context: self.context, source: Some(peer), tag: Some(self.tag) };
         let key = self.engine.receive(pattern, buffer)?;
-        posted.push(Posted::Receive {
-            key,
-            rank,
-            len: into.len,
-        });
+        posted.push(Posted::Receive { key, rank, len: into.len });
         Ok(())
     }
 
@@ -183,11 +170,9 @@ impl Run<'_> {
             let result = match one {
                 Posted::Send(key) => self.engine.wait_send(key).map_err(Error::from),
                 Posted::Receive { key, rank, len } => match self.engine.wait_receive(key) {
-                    Ok(received) if received.len != len => Err(Error::Mismatch {
-                        rank,
-                        found: received.len,
-                        needed: len,
-                    }),
+                    Ok(received) if received.len != len => {
+                        Err(Error::Mismatch { rank, found: received.len, needed: len })
+                    }
                     Ok(_) => Ok(()),
                     Err(error) => Err(error.into()),
                 },

@@ -48,32 +48,16 @@ struct Work {
 
 impl std::fmt::Debug for Communicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Communicator {{ rank {} of {} }}",
-            self.rank,
-            self.size()
-        )
+        write!(f, "Communicator {{ rank {} of {} }}", self.rank, self.size())
     }
 }
 
 impl Communicator {
     pub(super) fn new(shared: Shared, context: u32, rank: u32, group: Rc<[u32]>) -> Self {
-        let hosts: Vec<u32> = group
-            .iter()
-            .map(|&world| shared.hosts[world as usize])
-            .collect();
+        let hosts: Vec<u32> = group.iter().map(|&world| shared.hosts[world as usize]).collect();
         let shape = Shape::new(rank, &hosts, shared.cores);
         let (calls, work) = (Cell::new(0), RefCell::default());
-        Self {
-            shared,
-            context,
-            rank,
-            group,
-            shape,
-            calls,
-            work,
-        }
+        Self { shared, context, rank, group, shape, calls, work }
     }
 
     /// This rank.
@@ -99,10 +83,7 @@ impl Communicator {
     #[inline]
     fn world_rank(&self, rank: u32) -> Result<u32, Error> {
         let world = self.group.get(rank as usize).copied();
-        world.ok_or(Error::Rank {
-            rank,
-            size: self.size(),
-        })
+        world.ok_or(Error::Rank { rank, size: self.size() })
     }
 
     /// The world rank to send to, after checking rank and tag.
@@ -125,22 +106,15 @@ impl Communicator {
             Tag::Is(tag) if tag < 0 => return Err(Error::Tag(tag)),
             Tag::Is(tag) => Some(tag),
         };
-        Ok(Pattern {
-            context: self.context,
-            source,
-            tag,
-        })
+        Ok(Pattern { context: self.context, source, tag })
     }
 
     #[inline]
     pub(super) fn status(&self, received: &Received) -> Status {
         let world = received.envelope.source;
         let same = self.group.get(world as usize) == Some(&world);
-        let source = if same {
-            Some(world as usize)
-        } else {
-            self.group.iter().position(|&w| w == world)
-        };
+        let source =
+            if same { Some(world as usize) } else { self.group.iter().position(|&w| w == world) };
         Status {
             source: source.unwrap_or(world as usize) as u32,
             tag: received.envelope.tag,
@@ -248,9 +222,7 @@ impl Communicator {
         if let Some(found) = engine.probe(&pattern) {
             return Ok(Some(self.status(&found)));
         }
-        engine
-            .probe_hopeless(&pattern)
-            .map_or(Ok(None), |error| Err(error.into()))
+        engine.probe_hopeless(&pattern).map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// Nonblocking operations: all that `f` begins is complete when this returns.
@@ -283,14 +255,7 @@ impl Communicator {
         let buffers = Buffers::new(send, recv, scratch, schedule);
         let mut engine = self.engine();
         let context = self.context + 1;
-        let run = Run {
-            engine: &mut engine,
-            group: &self.group,
-            context,
-            tag,
-            buffers,
-            combine,
-        };
+        let run = Run { engine: &mut engine, group: &self.group, context, tag, buffers, combine };
         run.run(schedule)
     }
 
@@ -305,11 +270,7 @@ impl Communicator {
             return Ok(len / size);
         }
         let needed = format!("a multiple of {size} bytes (one block for each rank)");
-        Err(Error::Length {
-            what,
-            found: len,
-            needed,
-        })
+        Err(Error::Length { what, found: len, needed })
     }
 
     fn check_blocks(
@@ -323,22 +284,12 @@ impl Communicator {
         for list in [counts, displacements] {
             if list.len() != size {
                 let needed = format!("{size} entries (one for each rank)");
-                return Err(Error::Length {
-                    what,
-                    found: list.len(),
-                    needed,
-                });
+                return Err(Error::Length { what, found: list.len(), needed });
             }
         }
         for (rank, (&count, &displacement)) in counts.iter().zip(displacements).enumerate() {
             if displacement > len || count > len - displacement {
-                return Err(Error::Block {
-                    what,
-                    rank,
-                    count,
-                    displacement,
-                    len,
-                });
+                return Err(Error::Block { what, rank, count, displacement, len });
             }
         }
         Ok(())
@@ -359,9 +310,7 @@ impl Communicator {
     pub fn bcast(&self, buf: &mut [u8], root: u32) -> Result<(), Error> {
         self.check_root(root)?;
         let len = buf.len();
-        self.collective(&[], buf, &no_combine, |shape, out| {
-            coll::bcast(shape, len, root, out)
-        })
+        self.collective(&[], buf, &no_combine, |shape, out| coll::bcast(shape, len, root, out))
     }
 
     /// Collects one block of each rank at `root` (`MPI_Gather`). `recv` counts there only.
@@ -371,11 +320,7 @@ impl Communicator {
     pub fn gather(&self, send: &[u8], recv: &mut [u8], root: u32) -> Result<(), Error> {
         self.check_root(root)?;
         if self.rank == root {
-            same(
-                "receive buffer of a gather",
-                recv.len(),
-                send.len() * self.group.len(),
-            )?;
+            same("receive buffer of a gather", recv.len(), send.len() * self.group.len())?;
         }
         let block = send.len();
         self.collective(send, recv, &no_combine, |shape, out| {
@@ -413,11 +358,7 @@ impl Communicator {
     pub fn scatter(&self, send: &[u8], recv: &mut [u8], root: u32) -> Result<(), Error> {
         self.check_root(root)?;
         if self.rank == root {
-            same(
-                "send buffer of a scatter",
-                send.len(),
-                recv.len() * self.group.len(),
-            )?;
+            same("send buffer of a scatter", send.len(), recv.len() * self.group.len())?;
         }
         let block = recv.len();
         self.collective(send, recv, &no_combine, |shape, out| {
@@ -454,11 +395,7 @@ impl Communicator {
     /// # Errors
     /// When lengths are wrong, or a peer is gone.
     pub fn allgather(&self, send: &[u8], recv: &mut [u8]) -> Result<(), Error> {
-        same(
-            "receive buffer of an allgather",
-            recv.len(),
-            send.len() * self.group.len(),
-        )?;
+        same("receive buffer of an allgather", recv.len(), send.len() * self.group.len())?;
         let block = send.len();
         self.collective(send, recv, &no_combine, |shape, out| {
             coll::allgather(shape, block, false, out);
@@ -478,11 +415,7 @@ impl Communicator {
         displs: &[usize],
     ) -> Result<(), Error> {
         self.check_blocks("allgatherv's receive side", counts, displs, recv.len())?;
-        same(
-            "own block of an allgatherv",
-            send.len(),
-            counts[self.rank as usize],
-        )?;
+        same("own block of an allgatherv", send.len(), counts[self.rank as usize])?;
         let blocks = Blocks::Listed { counts, displs };
         self.collective(send, recv, &no_combine, |shape, out| {
             coll::allgatherv(shape, blocks, false, out);
@@ -515,32 +448,12 @@ impl Communicator {
         recv_counts: &[usize],
         recv_displs: &[usize],
     ) -> Result<(), Error> {
-        self.check_blocks(
-            "alltoallv's send side",
-            send_counts,
-            send_displs,
-            send.len(),
-        )?;
-        self.check_blocks(
-            "alltoallv's receive side",
-            recv_counts,
-            recv_displs,
-            recv.len(),
-        )?;
+        self.check_blocks("alltoallv's send side", send_counts, send_displs, send.len())?;
+        self.check_blocks("alltoallv's receive side", recv_counts, recv_displs, recv.len())?;
         let me = self.rank as usize;
-        same(
-            "own block of an alltoallv",
-            send_counts[me],
-            recv_counts[me],
-        )?;
-        let from = Blocks::Listed {
-            counts: send_counts,
-            displs: send_displs,
-        };
-        let into = Blocks::Listed {
-            counts: recv_counts,
-            displs: recv_displs,
-        };
+        same("own block of an alltoallv", send_counts[me], recv_counts[me])?;
+        let from = Blocks::Listed { counts: send_counts, displs: send_displs };
+        let into = Blocks::Listed { counts: recv_counts, displs: recv_displs };
         self.collective(send, recv, &no_combine, |shape, out| {
             coll::alltoallv(shape, from, into, false, out);
         })
@@ -568,14 +481,9 @@ impl Communicator {
             let into = unsafe { std::slice::from_raw_parts_mut(into.cast::<T>(), count) };
             reduce(op, from, into);
         };
-        self.collective(
-            send.as_bytes(),
-            recv.as_mut_bytes(),
-            &combine,
-            |shape, out| {
-                build(shape, operands, out);
-            },
-        )
+        self.collective(send.as_bytes(), recv.as_mut_bytes(), &combine, |shape, out| {
+            build(shape, operands, out);
+        })
     }
 
     /// Combines the vectors of all ranks at `root` (`MPI_Reduce`). `recv` counts there only.
@@ -620,16 +528,8 @@ impl Communicator {
         op: Op,
     ) -> Result<(), Error> {
         same("counts of a reduce_scatter", counts.len(), self.group.len())?;
-        same(
-            "send buffer of a reduce_scatter",
-            send.len(),
-            counts.iter().sum(),
-        )?;
-        same(
-            "receive buffer of a reduce_scatter",
-            recv.len(),
-            counts[self.rank as usize],
-        )?;
+        same("send buffer of a reduce_scatter", send.len(), counts.iter().sum())?;
+        same("receive buffer of a reduce_scatter", recv.len(), counts[self.rank as usize])?;
         let bytes: Vec<usize> = counts.iter().map(|count| count * size_of::<T>()).collect();
         self.reduction(send, recv, op, |shape, operands, out| {
             coll::reduce_scatter(shape, operands, Counts::Listed(&bytes), out);
@@ -661,12 +561,7 @@ impl Communicator {
     /// When a peer is gone.
     pub fn dup(&self) -> Result<Self, Error> {
         let context = self.agree_context()?;
-        Ok(Self::new(
-            self.shared.clone(),
-            context,
-            self.rank,
-            Rc::clone(&self.group),
-        ))
+        Ok(Self::new(self.shared.clone(), context, self.rank, Rc::clone(&self.group)))
     }
 
     /// One communicator for each color, ranks ordered by key, then by rank here; none for ranks
@@ -688,14 +583,8 @@ impl Communicator {
         if color.is_none() {
             return Ok(None);
         }
-        let group: Rc<[u32]> = members
-            .iter()
-            .map(|(_, r)| self.group[*r as usize])
-            .collect();
-        let rank = members
-            .iter()
-            .position(|(_, r)| *r == self.rank)
-            .unwrap_or(0) as u32;
+        let group: Rc<[u32]> = members.iter().map(|(_, r)| self.group[*r as usize]).collect();
+        let rank = members.iter().position(|(_, r)| *r == self.rank).unwrap_or(0) as u32;
         Ok(Some(Self::new(self.shared.clone(), context, rank, group)))
     }
 
@@ -715,11 +604,7 @@ impl Communicator {
         let info = |peer: u32| {
             if peer == self.group[self.rank as usize] {
                 let reason = "this rank itself".to_owned();
-                return Some(PathInfo {
-                    peer,
-                    path: Path::Loopback,
-                    reason,
-                });
+                return Some(PathInfo { peer, path: Path::Loopback, reason });
             }
             let (way, reason) = links.way(peer);
             let path = match way {
@@ -727,11 +612,7 @@ impl Communicator {
                 Way::Tcp => Path::Tcp,
                 Way::None | Way::Lost => return None,
             };
-            Some(PathInfo {
-                peer,
-                path,
-                reason: reason.to_owned(),
-            })
+            Some(PathInfo { peer, path, reason: reason.to_owned() })
         };
         self.group.iter().filter_map(|&peer| info(peer)).collect()
     }
@@ -747,9 +628,5 @@ fn same(what: &'static str, found: usize, needed: usize) -> Result<(), Error> {
     if found == needed {
         return Ok(());
     }
-    Err(Error::Length {
-        what,
-        found,
-        needed: needed.to_string(),
-    })
+    Err(Error::Length { what, found, needed: needed.to_string() })
 }

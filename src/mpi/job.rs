@@ -70,15 +70,10 @@ impl Job {
         let share = Share::plan(means, &cards, config.geometry).map_err(|error| error.to_string());
         let hosts: Rc<[u32]> = (0..cards.len()).map(|rank| host_of(&cards, rank)).collect();
         let neighbours = on_machine(&cards, &mine.boot).count();
-        let waiter = Waiter::new(
-            cores_together(on_machine(&cards, &mine.boot)),
-            neighbours as u32,
-        );
+        let waiter = Waiter::new(cores_together(on_machine(&cards, &mine.boot)), neighbours as u32);
         let machines: BTreeSet<&str> = cards.iter().map(|card| card.boot.as_str()).collect();
-        let least_cores = machines
-            .iter()
-            .map(|boot| cores_together(on_machine(&cards, boot)))
-            .min();
+        let least_cores =
+            machines.iter().map(|boot| cores_together(on_machine(&cards, boot))).min();
         let links = Links::new(start.rank, cards, config.path, share);
         let engine = Engine::new(start.rank, start.size, config.proto, links, net, waiter);
         let shared = Shared {
@@ -89,11 +84,7 @@ impl Job {
         };
         let group = (0..start.size).collect();
         let world = Communicator::new(shared.clone(), WORLD_CONTEXT, start.rank, group);
-        Ok(Self {
-            world,
-            shared,
-            kvs: start.kvs,
-        })
+        Ok(Self { world, shared, kvs: start.kvs })
     }
 
     /// The communicator of all ranks (`MPI_COMM_WORLD`).
@@ -130,18 +121,10 @@ fn identity(start: &Bootstrap) -> Result<Identity, Error> {
     getrandom::fill(&mut secret).map_err(Error::Random)?;
     let epoch = getrandom::u64().map_err(Error::Random)?.max(1);
     // FNV-1a: equal for equal names is all that is needed; the secret does the rest.
-    let job = start
-        .job
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-    Ok(Identity {
-        job,
-        rank: start.rank,
-        epoch,
-        secret,
-    })
+    let job = start.job.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    Ok(Identity { job, rank: start.rank, epoch, secret })
 }
 
 /// What this rank can share memory with. Nothing that fails here is fatal: TCP is left.
@@ -202,10 +185,7 @@ fn host_of(cards: &[Card], rank: usize) -> u32 {
 /// Identifies the running kernel. Empty when it cannot be read.
 fn boot_id() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(32)
-        .collect()
+    id.chars().filter(char::is_ascii_hexdigit).take(32).collect()
 }
 
 fn cores() -> u32 {

@@ -44,22 +44,13 @@ enum Operation {
 
 impl<'scope, 'env> Scope<'scope, 'env> {
     pub(super) fn new(comm: &'env Communicator) -> Self {
-        Self {
-            open: Open {
-                comm,
-                list: RefCell::default(),
-            },
-            scope: PhantomData,
-        }
+        Self { open: Open { comm, list: RefCell::default() }, scope: PhantomData }
     }
 
     fn add(&self, operation: Operation) -> Request<'scope> {
         let mut open = self.open.list.borrow_mut();
         open.push(operation);
-        Request {
-            number: open.len() - 1,
-            scope: PhantomData,
-        }
+        Request { number: open.len() - 1, scope: PhantomData }
     }
 
     /// Begins a send (`MPI_Isend`).
@@ -137,11 +128,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             Operation::Receive(key) => engine.receive_is_done(key),
         };
         drop(engine);
-        if done {
-            self.finish(request.number).map(Ok)
-        } else {
-            Ok(Err(request))
-        }
+        if done { self.finish(request.number).map(Ok) } else { Ok(Err(request)) }
     }
 
     /// Asks to withdraw an operation (`MPI_Cancel`); it completes either way.

@@ -65,10 +65,7 @@ impl SendBuffer for Outgoing {
 
     #[inline]
     fn slice(&self, offset: usize, len: usize) -> &[u8] {
-        assert!(
-            offset <= self.len && len <= self.len - offset,
-            "a piece outside its message"
-        );
+        assert!(offset <= self.len && len <= self.len - offset, "a piece outside its message");
         if len == 0 {
             return &[];
         }
@@ -86,10 +83,7 @@ impl ReceiveBuffer for Incoming {
 
     #[inline]
     fn fill<P: Payload>(&mut self, at: usize, payload: &P, from: usize, len: usize) {
-        assert!(
-            at <= self.len && len <= self.len - at,
-            "a piece outside its receive"
-        );
+        assert!(at <= self.len && len <= self.len - at, "a piece outside its receive");
         if len == 0 {
             return;
         }

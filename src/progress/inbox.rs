@@ -23,16 +23,13 @@ impl Inbox<'_> {
     /// Reads a frame's header and takes the acknowledgement in it.
     fn open(&mut self, peer: u32, wire: &Wire) -> Result<Header, String> {
         let (header, ack) = Header::from_wire(wire).ok_or("a frame of no known kind")?;
-        self.endpoint
-            .acknowledged(peer, ack)
-            .map_err(|fault| fault.to_string())?;
+        self.endpoint.acknowledged(peer, ack).map_err(|fault| fault.to_string())?;
         Ok(header)
     }
 
     /// After a frame: what is to be acknowledged, and what is to be answered.
     fn close(&mut self, peer: u32, bytes: usize) {
-        self.links
-            .received(peer, self.endpoint.expected(peer), Some(bytes));
+        self.links.received(peer, self.endpoint.expected(peer), Some(bytes));
         if self.endpoint.has_work(peer) && !self.pending.contains(&peer) {
             self.pending.push(peer);
         }
@@ -48,10 +45,9 @@ impl Sink for Inbox<'_> {
     fn down(&mut self, peer: u32, why: Down) {
         let (why, orderly) = match why {
             Down::Closed => ("it has left the job".to_owned(), true),
-            Down::Reset => (
-                "its connection broke: the process or its machine died".to_owned(),
-                false,
-            ),
+            Down::Reset => {
+                ("its connection broke: the process or its machine died".to_owned(), false)
+            }
             Down::Fault(why) => (format!("it broke the protocol: {why}"), false),
             Down::Unreachable(why) => (format!("no connection could be made: {why}"), false),
         };
@@ -80,17 +76,13 @@ impl Sink for Inbox<'_> {
         if wire[0] >= control::FIRST {
             let (control, ack) =
                 Control::decode(wire, payload).ok_or("a control message that means nothing")?;
-            self.endpoint
-                .acknowledged(peer, ack)
-                .map_err(|fault| fault.to_string())?;
+            self.endpoint.acknowledged(peer, ack).map_err(|fault| fault.to_string())?;
             let then = self.links.on_control(peer, control);
             self.then.push((peer, then));
             return Ok(());
         }
         let header = self.open(peer, wire)?;
-        self.endpoint
-            .arrive(peer, &header, &payload)
-            .map_err(|fault| fault.to_string())?;
+        self.endpoint.arrive(peer, &header, &payload).map_err(|fault| fault.to_string())?;
         self.close(peer, payload.len());
         Ok(())
     }
@@ -111,9 +103,7 @@ impl Sink for Inbox<'_> {
         if self.links.arriving(peer) != Some(header) {
             return Err("a receive ended while its message was arriving".to_owned());
         }
-        self.endpoint
-            .arrived_directly(peer, &header)
-            .map_err(|fault| fault.to_string())?;
+        self.endpoint.arrived_directly(peer, &header).map_err(|fault| fault.to_string())?;
         self.close(peer, header.len as usize);
         Ok(())
     }

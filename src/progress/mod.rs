@@ -98,6 +98,7 @@ impl Paths for Ways<'_> {
     fn offer(&mut self, peer: u32, header: &Header, payload: &[u8]) -> Offer {
         match self.links.send(peer, header, payload, self.net) {
             Sent::Done => Offer::Taken,
+            Sent::Kept => Offer::Kept,
             Sent::Later => Offer::Later,
             Sent::Fault => {
                 let why = "the peer's read position in our ring is impossible".to_owned();
@@ -110,11 +111,7 @@ impl Paths for Ways<'_> {
 
 macro_rules! ways {
     ($engine:ident) => {
-        &mut Ways {
-            links: &mut $engine.links,
-            net: &mut $engine.net,
-            then: &mut $engine.then,
-        }
+        &mut Ways { links: &mut $engine.links, net: &mut $engine.net, then: &mut $engine.then }
     };
 }
 
@@ -186,9 +183,7 @@ impl Engine {
         tag: i32,
         bytes: &[u8],
     ) -> Result<bool, Error> {
-        let done = self
-            .endpoint
-            .send_now(peer, context, tag, bytes, ways!(self))?;
+        let done = self.endpoint.send_now(peer, context, tag, bytes, ways!(self))?;
         if done {
             let kept = self.endpoint.kept(peer).0;
             if kept.is_multiple_of(COLLECT_EVERY) {
@@ -344,7 +339,7 @@ impl Engine {
             self.net_due -= 1;
         }
         if !self.pending.is_empty() {
-            self.push_pending();
+            moved |= self.push_pending();
         }
         if self.links.wants_flush() {
             self.links.flush(&mut self.net);
@@ -393,8 +388,7 @@ impl Engine {
             taken += 1;
         }
         if taken > 0 {
-            self.links
-                .received(peer, self.endpoint.expected(peer), None);
+            self.links.received(peer, self.endpoint.expected(peer), None);
             if published {
                 self.links.ring(peer);
             }
@@ -403,10 +397,7 @@ impl Engine {
             }
         }
         if let Some(why) = fault {
-            self.then.push((
-                peer,
-                Then::FallBack(format!("rank {peer}'s ring is broken: {why}")),
-            ));
+            self.then.push((peer, Then::FallBack(format!("rank {peer}'s ring is broken: {why}"))));
             self.handle_all();
         }
         taken > 0
@@ -417,21 +408,9 @@ impl Engine {
         let busy = self.links.tcp_peers() > 0 || self.links.unsettled();
         let hot = self.net_cool < NET_COOL;
         let ask = !busy || !hot || self.net_cool.is_multiple_of(NET_HOT_PASSES);
-        let moved = if ask {
-            self.poll_net(Duration::ZERO)
-        } else {
-            self.poll_hot()
-        };
-        self.net_cool = if moved {
-            1
-        } else {
-            self.net_cool.saturating_add(1)
-        };
-        self.net_due = if busy && self.net_cool < NET_COOL {
-            0
-        } else {
-            NET_QUIET_PASSES
-        };
+        let moved = if ask { self.poll_net(Duration::ZERO) } else { self.poll_hot() };
+        self.net_cool = if moved { 1 } else { self.net_cool.saturating_add(1) };
+        self.net_due = if busy && self.net_cool < NET_COOL { 0 } else { NET_QUIET_PASSES };
         moved
     }
 
@@ -494,8 +473,16 @@ impl Engine {
                 self.push(peer);
             }
             Then::FallBack(why) => {
+                self.reclaim(peer);
                 if let Err(why) = self.links.fall_back(peer, &why) {
                     self.lose(peer, &why, false);
+                }
+            }
+            Then::FollowBack { expected, reason } => {
+                self.reclaim(peer);
+                match self.links.follow_back(peer, &reason) {
+                    Ok(()) => self.handle(peer, Then::Go { resume: Some(expected) }),
+                    Err(why) => self.lose(peer, &why, false),
                 }
             }
             Then::Fault(why) => {
@@ -509,14 +496,15 @@ impl Engine {
         }
     }
 
+    /// Takes back what our ring to a peer keeps, before the ring is given up.
+    fn reclaim(&mut self, peer: u32) {
+        let links = &self.links;
+        self.endpoint.reclaim(peer, |seq, into| links.recall(peer, seq, into));
+    }
+
     /// Takes everything a peer had put into its ring before it went.
     fn drain_ring(&mut self, peer: u32) {
-        while let Some(at) = self
-            .links
-            .inputs
-            .iter()
-            .position(|input| input.peer == peer)
-        {
+        while let Some(at) = self.links.inputs.iter().position(|input| input.peer == peer) {
             if !self.read_ring(at) {
                 return;
             }
@@ -534,15 +522,17 @@ impl Engine {
         self.pending.retain(|&other| other != peer);
     }
 
-    /// Offers a peer what there is for it, making contact first.
-    fn push(&mut self, peer: u32) {
+    /// Offers a peer what there is for it, making contact first. True when its path took any.
+    fn push(&mut self, peer: u32) -> bool {
         if let Err(why) = self.links.contact(peer, &mut self.net) {
-            return self.lose(peer, &why, false);
+            self.lose(peer, &why, false);
+            return true;
         }
-        self.endpoint.pump(peer, ways!(self));
+        let moved = self.endpoint.pump(peer, ways!(self));
         if self.endpoint.has_work(peer) {
             self.push_later(peer);
         }
+        moved
     }
 
     #[cold]
@@ -554,13 +544,21 @@ impl Engine {
         self.net_due = 0;
     }
 
-    #[cold]
-    fn push_pending(&mut self) {
-        for peer in std::mem::take(&mut self.pending) {
+    fn push_pending(&mut self) -> bool {
+        let mut moved = false;
+        for at in (0..self.pending.len()).rev() {
+            // Losing a peer may shorten the list.
+            let Some(&peer) = self.pending.get(at) else {
+                continue;
+            };
             self.collect(peer);
-            self.push(peer);
+            moved |= self.push(peer);
+            if !self.endpoint.has_work(peer) {
+                self.pending.retain(|&other| other != peer);
+            }
         }
         self.handle_all();
+        moved
     }
 
     /// After something that may have produced answers to anybody.
@@ -576,10 +574,7 @@ impl Engine {
     fn collect(&mut self, peer: u32) {
         let outcome = match self.links.taken(peer) {
             Ok(None) => return,
-            Ok(Some(next)) => self
-                .endpoint
-                .acknowledged(peer, next)
-                .map_err(|f| f.to_string()),
+            Ok(Some(next)) => self.endpoint.acknowledged(peer, next).map_err(|f| f.to_string()),
             Err(fault) => Err(fault.to_string()),
         };
         if let Err(why) = outcome {

@@ -56,11 +56,7 @@ impl Waiter {
     /// For a rank on a machine with this many cores for this many ranks.
     #[must_use]
     pub fn new(cores: u32, ranks: u32) -> Self {
-        Self {
-            cores,
-            ranks,
-            load: Load::default(),
-        }
+        Self { cores, ranks, load: Load::default() }
     }
 
     /// Whether spinning would take the processor from a rank that is waited for.
@@ -74,11 +70,7 @@ impl Waiter {
     pub fn next(&mut self, idle: &mut Idle) -> Step {
         idle.passes += 1;
         if !idle.passes.is_multiple_of(PASSES_PER_LOOK) {
-            return if self.crowded() {
-                Step::Yield
-            } else {
-                Step::Spin
-            };
+            return if self.crowded() { Step::Yield } else { Step::Spin };
         }
         let now = Instant::now();
         let waited = now - *idle.since.get_or_insert(now);
@@ -86,11 +78,7 @@ impl Waiter {
     }
 
     fn step_after(&mut self, waited: Duration, now: Instant) -> Step {
-        let awake = if self.load.stolen {
-            AWAKE_STOLEN
-        } else {
-            AWAKE_MAX
-        };
+        let awake = if self.load.stolen { AWAKE_STOLEN } else { AWAKE_MAX };
         if waited >= awake {
             return Step::Sleep(NAP);
         }
@@ -98,21 +86,13 @@ impl Waiter {
             self.load.look(now);
             return Step::Yield;
         }
-        if self.crowded() {
-            Step::Yield
-        } else {
-            Step::Spin
-        }
+        if self.crowded() { Step::Yield } else { Step::Spin }
     }
 
     /// What this rank does while it waits, for people.
     #[must_use]
     pub fn describe(&self) -> String {
-        let spin = if self.ranks > self.cores {
-            Duration::ZERO
-        } else {
-            SPIN_MAX
-        };
+        let spin = if self.ranks > self.cores { Duration::ZERO } else { SPIN_MAX };
         format!(
             "spin {} us, yield to {} us, then sleep ({} ranks on {} cores)",
             spin.as_micros(),
@@ -134,10 +114,7 @@ struct Load {
 
 impl Load {
     fn look(&mut self, now: Instant) {
-        if self
-            .looked
-            .is_some_and(|looked| now - looked < LOAD_INTERVAL)
-        {
+        if self.looked.is_some_and(|looked| now - looked < LOAD_INTERVAL) {
             return;
         }
         let first = self.looked.replace(now).is_none();
@@ -155,9 +132,7 @@ impl Load {
 /// Stolen ticks and all ticks of the machine. Zero where the text does not say.
 fn parse_stat(text: &str) -> (u64, u64) {
     let line = text.lines().find(|line| line.starts_with("cpu "));
-    let numbers = line
-        .into_iter()
-        .flat_map(|line| line.split_whitespace().skip(1).take(8));
+    let numbers = line.into_iter().flat_map(|line| line.split_whitespace().skip(1).take(8));
     let cpu: Vec<u64> = numbers.map_while(|word| word.parse().ok()).collect();
     (cpu.get(7).copied().unwrap_or(0), cpu.iter().sum())
 }

@@ -123,11 +123,15 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             ..Header::default()
         };
         let seq = to.sending.next() as u32;
-        let taken = to.sending.all_sent()
-            && paths.offer(peer, &Header { seq, ..header }, bytes) == Offer::Taken;
-        // Kept after it was sent: the copy is off the message's way.
-        to.sending.push(header, Kept::copy_of(bytes));
-        if taken {
+        let offer = if to.sending.all_sent() {
+            paths.offer(peer, &Header { seq, ..header }, bytes)
+        } else {
+            Offer::Later
+        };
+        // Kept after it was sent: a copy is off the message's way.
+        let kept = if offer == Offer::Kept { Kept::Path } else { Kept::copy_of(bytes) };
+        to.sending.push(header, kept);
+        if offer != Offer::Later {
             to.sending.mark_sent();
         }
         Ok(true)
@@ -150,14 +154,9 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             return Err(self.no_such_rank(peer));
         };
         if let Some(why) = &to.lost {
-            return Err(Error::PeerLost {
-                peer,
-                why: Arc::clone(why),
-            });
+            return Err(Error::PeerLost { peer, why: Arc::clone(why) });
         }
-        let key = self
-            .sends
-            .insert(Send::new(peer, context, tag, mode, buffer));
+        let key = self.sends.insert(Send::new(peer, context, tag, mode, buffer));
         if peer == self.rank {
             self.send_to_self(key);
         } else {
@@ -182,11 +181,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         {
             return Err(error);
         }
-        let key = self.receives.insert(Receive {
-            pattern,
-            buffer,
-            state: ReceiveState::Posted,
-        });
+        let key = self.receives.insert(Receive { pattern, buffer, state: ReceiveState::Posted });
         match waiting {
             Some((envelope, number)) => self.adopt(key, envelope, Key(number)),
             None => self.matcher.post(pattern, key.0),
@@ -199,17 +194,11 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         match pattern.source {
             Some(peer) => {
                 let why = self.peers[peer as usize].lost.as_ref()?;
-                Some(Error::PeerLost {
-                    peer,
-                    why: Arc::clone(why),
-                })
+                Some(Error::PeerLost { peer, why: Arc::clone(why) })
             }
             None => {
                 let (peer, why) = self.failure.as_ref()?;
-                Some(Error::PeerLost {
-                    peer: *peer,
-                    why: Arc::clone(why),
-                })
+                Some(Error::PeerLost { peer: *peer, why: Arc::clone(why) })
             }
         }
     }
@@ -262,45 +251,63 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     /// Whether a send is complete (or its key stale), without taking the outcome.
     #[must_use]
     pub fn send_is_done(&self, key: Key) -> bool {
-        self.sends
-            .get(key)
-            .is_none_or(|send| matches!(send.state, SendState::Done(_)))
+        self.sends.get(key).is_none_or(|send| matches!(send.state, SendState::Done(_)))
     }
 
     /// Whether a receive is complete (or its key stale), without taking the outcome.
     #[must_use]
     pub fn receive_is_done(&self, key: Key) -> bool {
-        self.receives
-            .get(key)
-            .is_none_or(|r| matches!(r.state, ReceiveState::Done(_)))
+        self.receives.get(key).is_none_or(|r| matches!(r.state, ReceiveState::Done(_)))
     }
 
-    /// Offers the path to `peer` all frames there are, until it takes no more.
-    pub fn pump(&mut self, peer: u32, paths: &mut impl Paths) {
+    /// Offers the path to `peer` all frames there are, until it takes no more. True when it took
+    /// any.
+    pub fn pump(&mut self, peer: u32, paths: &mut impl Paths) -> bool {
+        let mut moved = false;
         loop {
-            let Some(to) = self.peers.get_mut(peer as usize) else {
-                return;
-            };
-            while let Some(frame) = to.sending.unsent() {
-                let len = frame.header.len as usize;
-                let payload = match &frame.kept {
-                    Kept::Short(bytes) => &bytes[..len],
-                    Kept::Long(bytes) => &bytes[..],
-                    Kept::User(key, offset) => match self.sends.get(*key) {
-                        Some(send) => send.buffer.slice(*offset, len),
-                        // Complete, so the peer has it; its acknowledgement is on the way.
-                        None => return,
-                    },
-                };
-                if paths.offer(peer, &frame.header, payload) == Offer::Later {
-                    return;
-                }
-                to.sending.mark_sent();
-            }
-            if !self.number_next(peer, paths.limits(peer)) {
-                return;
+            match self.offer_next(peer, paths) {
+                Some(Offer::Later) => return moved,
+                Some(_) => moved = true,
+                None if !self.number_next(peer, paths.limits(peer)) => return moved,
+                None => {}
             }
         }
+    }
+
+    /// Offers the next numbered frame; `None` when all were taken.
+    fn offer_next(&mut self, peer: u32, paths: &mut impl Paths) -> Option<Offer> {
+        let to = self.peers.get_mut(peer as usize)?;
+        let frame = to.sending.unsent()?;
+        let len = frame.header.len as usize;
+        let (payload, lent): (&[u8], _) = match &frame.kept {
+            // What a path kept was copied before that path was given up.
+            Kept::Empty | Kept::Path => (&[], None),
+            Kept::Copy(bytes) => (bytes, None),
+            Kept::User(key, offset) | Kept::Lent(key, offset) => match self.sends.get(*key) {
+                Some(send) => {
+                    let lent = matches!(frame.kept, Kept::Lent(..)).then_some(*key);
+                    (send.buffer.slice(*offset, len), lent)
+                }
+                // Complete, so the peer has it; its acknowledgement is on the way.
+                None => return Some(Offer::Later),
+            },
+        };
+        let offer = paths.offer(peer, &frame.header, payload);
+        if let Some(key) = lent {
+            let kept = if offer == Offer::Kept { Kept::Path } else { Kept::copy_of(payload) };
+            to.sending.keep_unsent(kept);
+            self.give_back(key);
+        }
+        if offer != Offer::Later {
+            self.peers[peer as usize].sending.mark_sent();
+        }
+        Some(offer)
+    }
+
+    /// The path to `peer` will not keep payloads any longer: `read` copies that of the frame with
+    /// this number while it still can.
+    pub fn reclaim(&mut self, peer: u32, read: impl FnMut(u32, &mut [u8])) {
+        self.peers[peer as usize].sending.reclaim(read);
     }
 
     /// Whether there is anything to offer to `peer`, now or once it has acknowledged more.
@@ -379,9 +386,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     #[must_use]
     pub fn next_unsent(&self, peer: u32) -> u32 {
         let sending = &self.peers[peer as usize].sending;
-        sending
-            .unsent()
-            .map_or(sending.next() as u32, |frame| frame.header.seq)
+        sending.unsent().map_or(sending.next() as u32, |frame| frame.header.seq)
     }
 
     /// Frames to `peer` that it has not acknowledged, and their bytes kept in copies.
@@ -501,16 +506,12 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         match send.state {
             SendState::Waiting => {
                 send.state = SendState::Done(Err(Error::Cancelled));
-                self.peers[peer as usize]
-                    .waiting
-                    .retain(|&other| other != key);
+                self.peers[peer as usize].waiting.retain(|&other| other != key);
             }
             SendState::Own => self.cancel_own(key),
             SendState::Rendezvous(_) => {
                 let header = control(Kind::Cancel, key.0, 0, 0);
-                self.peers[peer as usize]
-                    .sending
-                    .push(header, Kept::Short([0; 48]));
+                self.peers[peer as usize].sending.push(header, Kept::Empty);
             }
             SendState::Eager { .. } | SendState::Done(_) => {}
         }
@@ -525,9 +526,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let peer = send.peer;
         match send.state {
             SendState::Own => self.cancel_own(key),
-            SendState::Waiting => self.peers[peer as usize]
-                .waiting
-                .retain(|&other| other != key),
+            SendState::Waiting => self.peers[peer as usize].waiting.retain(|&other| other != key),
             SendState::Eager { .. } | SendState::Rendezvous(_) => {
                 self.lose(peer, "a send to it was abandoned", false);
             }
@@ -556,10 +555,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
 
     #[cold]
     pub(super) fn no_such_rank(&self, peer: u32) -> Error {
-        Error::NoSuchRank {
-            peer,
-            size: self.peers.len() as u32,
-        }
+        Error::NoSuchRank { peer, size: self.peers.len() as u32 }
     }
 }
 

@@ -44,11 +44,7 @@ impl Pattern {
 
     #[inline]
     fn exact(&self) -> Option<Envelope> {
-        Some(Envelope {
-            context: self.context,
-            source: self.source?,
-            tag: self.tag?,
-        })
+        Some(Envelope { context: self.context, source: self.source?, tag: self.tag? })
     }
 }
 
@@ -66,10 +62,7 @@ struct Ends {
     tail: u32,
 }
 
-const EMPTY: Ends = Ends {
-    head: NONE,
-    tail: NONE,
-};
+const EMPTY: Ends = Ends { head: NONE, tail: NONE };
 
 #[derive(Clone, Copy, Debug)]
 struct Link {
@@ -102,11 +95,7 @@ struct Bins {
 
 impl Bins {
     fn new() -> Self {
-        Self {
-            nodes: Vec::new(),
-            free: Vec::new(),
-            bins: vec![EMPTY; BINS_MIN],
-        }
+        Self { nodes: Vec::new(), free: Vec::new(), bins: vec![EMPTY; BINS_MIN] }
     }
 
     fn len(&self) -> usize {
@@ -122,15 +111,7 @@ impl Bins {
         if self.len() >= self.bins.len() * 2 {
             self.grow();
         }
-        let node = Node {
-            envelope,
-            order,
-            value,
-            links: [Link {
-                prev: NONE,
-                next: NONE,
-            }; 2],
-        };
+        let node = Node { envelope, order, value, links: [Link { prev: NONE, next: NONE }; 2] };
         let index = if let Some(index) = self.free.pop() {
             self.nodes[index as usize] = node;
             index
@@ -179,10 +160,7 @@ impl Bins {
 }
 
 fn append(nodes: &mut [Node], ends: &mut Ends, by: By, index: u32) {
-    nodes[index as usize].links[by as usize] = Link {
-        prev: ends.tail,
-        next: NONE,
-    };
+    nodes[index as usize].links[by as usize] = Link { prev: ends.tail, next: NONE };
     if ends.tail == NONE {
         ends.head = index;
     } else {
@@ -243,11 +221,7 @@ impl Matcher {
             Some(envelope) => {
                 self.exact.insert(envelope, self.order, value);
             }
-            None => self.wild.push_back(Wild {
-                order: self.order,
-                pattern,
-                value,
-            }),
+            None => self.wild.push_back(Wild { order: self.order, pattern, value }),
         }
     }
 
@@ -256,10 +230,7 @@ impl Matcher {
     pub fn take_posted(&mut self, envelope: &Envelope) -> Option<u64> {
         let exact = self.exact.find(envelope);
         if !self.wild.is_empty()
-            && let Some(at) = self
-                .wild
-                .iter()
-                .position(|wild| wild.pattern.accepts(envelope))
+            && let Some(at) = self.wild.iter().position(|wild| wild.pattern.accepts(envelope))
         {
             let earlier =
                 exact.is_none_or(|i| self.exact.nodes[i as usize].order > self.wild[at].order);
@@ -406,10 +377,7 @@ mod tests {
 
     impl Oracle {
         fn arrive(&mut self, envelope: Envelope, value: u64) -> Option<u64> {
-            let at = self
-                .posted
-                .iter()
-                .position(|(pattern, _)| pattern.accepts(&envelope));
+            let at = self.posted.iter().position(|(pattern, _)| pattern.accepts(&envelope));
             let Some(at) = at else {
                 self.waiting.push((envelope, value));
                 return None;
@@ -418,10 +386,7 @@ mod tests {
         }
 
         fn receive(&mut self, pattern: Pattern, value: u64) -> Option<u64> {
-            let at = self
-                .waiting
-                .iter()
-                .position(|(envelope, _)| pattern.accepts(envelope));
+            let at = self.waiting.iter().position(|(envelope, _)| pattern.accepts(envelope));
             let Some(at) = at else {
                 self.posted.push((pattern, value));
                 return None;
@@ -467,24 +432,13 @@ mod tests {
     #[test]
     fn a_thousand_waiting_messages_are_found_by_tag_in_any_order() {
         let mut matcher = Matcher::default();
-        let envelope = |tag| Envelope {
-            context: 1,
-            source: 0,
-            tag,
-        };
+        let envelope = |tag| Envelope { context: 1, source: 0, tag };
         for tag in 0..1000 {
             matcher.wait(envelope(tag), tag as u64);
         }
         for tag in (0..1000).rev() {
-            let pattern = Pattern {
-                context: 1,
-                source: Some(0),
-                tag: Some(tag),
-            };
-            assert_eq!(
-                matcher.take_waiting(&pattern),
-                Some((envelope(tag), tag as u64))
-            );
+            let pattern = Pattern { context: 1, source: Some(0), tag: Some(tag) };
+            assert_eq!(matcher.take_waiting(&pattern), Some((envelope(tag), tag as u64)));
         }
         assert_eq!(matcher.waiting(), 0);
     }

@@ -91,19 +91,17 @@ pub struct Limits {
 impl Limits {
     #[inline]
     fn piece(&self, total: usize) -> usize {
-        if total < self.long_from {
-            self.piece_short
-        } else {
-            self.piece_long
-        }
+        if total < self.long_from { self.piece_short } else { self.piece_long }
     }
 }
 
 /// What a path did with a frame that was offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
-    /// It is on its way.
+    /// It is on its way. The path may forget its payload.
     Taken,
+    /// It is on its way, and the path can give its payload back until it is acknowledged.
+    Kept,
     /// Not now, or not all of it. The same frame must be offered again before any other.
     Later,
 }
@@ -220,11 +218,5 @@ pub enum Fault {
 
 /// A frame without payload.
 fn control(kind: crate::frame::Kind, id: u64, total: u64, head: u32) -> Header {
-    Header {
-        kind,
-        id,
-        total,
-        head,
-        ..Header::default()
-    }
+    Header { kind, id, total, head, ..Header::default() }
 }

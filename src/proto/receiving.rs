@@ -46,19 +46,8 @@ pub(super) struct Unexpected {
 
 impl Default for Unexpected {
     fn default() -> Self {
-        let envelope = Envelope {
-            context: 0,
-            source: 0,
-            tag: 0,
-        };
-        Self {
-            envelope,
-            total: 0,
-            head: 0,
-            data: Vec::new(),
-            send: None,
-            own: None,
-        }
+        let envelope = Envelope { context: 0, source: 0, tag: 0 };
+        Self { envelope, total: 0, head: 0, data: Vec::new(), send: None, own: None }
     }
 }
 
@@ -81,10 +70,7 @@ impl Unexpected {
 
 impl<R: ReceiveBuffer> Receive<R> {
     pub(super) fn finish(&mut self, envelope: Envelope, total: usize) {
-        let received = Received {
-            envelope,
-            len: total,
-        };
+        let received = Received { envelope, len: total };
         let room = self.buffer.len();
         self.state = ReceiveState::Done(if total <= room {
             Ok(received)
@@ -113,34 +99,17 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         header: &Header,
         payload: &P,
     ) -> Result<(), Fault> {
-        let envelope = Envelope {
-            context: header.context,
-            source: peer,
-            tag: header.tag,
-        };
+        let envelope = Envelope { context: header.context, source: peer, tag: header.tag };
         let (total, head) = self.check_start(peer, header, payload.len())?;
         let send = (header.kind == Kind::Rts).then_some(header.id);
         if let Some(number) = self.matcher.take_posted(&envelope) {
-            let arriving = Arriving {
-                envelope,
-                total,
-                got: 0,
-                head,
-                send,
-            };
+            let arriving = Arriving { envelope, total, got: 0, head, send };
             self.begin(Key(number), peer, arriving, payload);
             return Ok(());
         }
         let mut data = vec![0; payload.len()];
         payload.copy_to(0, &mut data);
-        let entry = Unexpected {
-            envelope,
-            total,
-            head,
-            data,
-            send,
-            own: None,
-        };
+        let entry = Unexpected { envelope, total, head, data, send, own: None };
         let cost = entry.cost();
         let key = self.unexpected.insert(entry);
         self.matcher.wait(envelope, key.0);
@@ -158,11 +127,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         if self.peers[peer as usize].open.is_some() {
             return Err(Fault::OutOfTurn(header.kind));
         }
-        let unasked = if header.kind == Kind::Eager {
-            header.total
-        } else {
-            u64::from(header.head)
-        };
+        let unasked =
+            if header.kind == Kind::Eager { header.total } else { u64::from(header.head) };
         let too_long = Fault::TooLong(unasked);
         let total = usize::try_from(header.total).map_err(|_| too_long)?;
         let head = usize::try_from(unasked).map_err(|_| too_long)?;
@@ -185,9 +151,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         // Ask before copying: the sender goes on meanwhile.
         if arriving.head < arriving.total {
             let header = control(Kind::Cts, arriving.send.unwrap_or(0), key.0, 0);
-            self.peers[peer as usize]
-                .sending
-                .push(header, Kept::Short([0; 48]));
+            self.peers[peer as usize].sending.push(header, Kept::Empty);
         }
         receive.take(0, payload);
         arriving.got = payload.len();
@@ -210,9 +174,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         receive.finish(arriving.envelope, arriving.total);
         if let Some(id) = arriving.send {
             let header = control(Kind::Fin, id, 0, 0);
-            self.peers[peer as usize]
-                .sending
-                .push(header, Kept::Short([0; 48]));
+            self.peers[peer as usize].sending.push(header, Kept::Empty);
         }
     }
 
@@ -234,20 +196,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
                 from.open = None;
             }
         }
-        let Unexpected {
-            total,
-            head,
-            data,
-            send,
-            ..
-        } = entry;
-        let arriving = Arriving {
-            envelope,
-            total,
-            got: 0,
-            head,
-            send,
-        };
+        let Unexpected { total, head, data, send, .. } = entry;
+        let arriving = Arriving { envelope, total, got: 0, head, send };
         self.begin(key, peer, arriving, &&*data);
         self.throttle(peer);
     }
@@ -271,10 +221,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
                     return Err(Fault::TooLong(payload.len() as u64));
                 }
                 arriving.got += payload.len();
-                let (complete, ended) = (
-                    arriving.got == arriving.total,
-                    arriving.got == arriving.head,
-                );
+                let (complete, ended) =
+                    (arriving.got == arriving.total, arriving.got == arriving.head);
                 receive.take(at, payload);
                 if ended {
                     from.open = None;
@@ -332,10 +280,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
 
     /// Checks that a piece belongs to a receive that waits for it, and where it goes.
     fn check_data(&self, peer: u32, header: &Header, len: usize) -> Result<usize, Fault> {
-        let unknown = Fault::Unknown {
-            kind: header.kind,
-            id: header.id,
-        };
+        let unknown = Fault::Unknown { kind: header.kind, id: header.id };
         let receive = self.receives.get(Key(header.id)).ok_or(unknown)?;
         let ReceiveState::Arriving(arriving) = &receive.state else {
             return Err(unknown);
@@ -345,10 +290,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
         let expected = arriving.got as u64;
         if header.total != expected || arriving.got < arriving.head {
-            return Err(Fault::Offset {
-                offset: header.total,
-                expected,
-            });
+            return Err(Fault::Offset { offset: header.total, expected });
         }
         if len > arriving.total - arriving.got || len == 0 {
             return Err(Fault::TooLong(len as u64));
@@ -406,9 +348,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             from.unexpected_bytes -= bytes;
         }
         let answer = control(Kind::Cancelled, header.id, 0, u32::from(found.is_some()));
-        self.peers[peer as usize]
-            .sending
-            .push(answer, Kept::Short([0; 48]));
+        self.peers[peer as usize].sending.push(answer, Kept::Empty);
         Ok(())
     }
 
@@ -424,7 +364,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         if wanted != from.throttling {
             from.throttling = wanted;
             let header = control(Kind::Throttle, 0, 0, u32::from(wanted));
-            from.sending.push(header, Kept::Short([0; 48]));
+            from.sending.push(header, Kept::Empty);
         }
     }
 

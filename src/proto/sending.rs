@@ -42,14 +42,7 @@ pub(super) struct Rendezvous {
 
 impl<S: SendBuffer> Send<S> {
     pub(super) fn new(peer: u32, context: u32, tag: i32, mode: Mode, buffer: S) -> Self {
-        Self {
-            peer,
-            context,
-            tag,
-            mode,
-            buffer,
-            state: SendState::Waiting,
-        }
+        Self { peer, context, tag, mode, buffer, state: SendState::Waiting }
     }
 
     /// The next frame of the part that goes unasked, and whether that part ends with it.
@@ -69,21 +62,17 @@ impl<S: SendBuffer> Send<S> {
         let at = *offset;
         let len = (end - at).min(piece);
         *offset += len;
-        let kept = if eager {
-            Kept::copy_of(self.buffer.slice(at, len))
-        } else {
-            Kept::User(key, at)
+        let kept = match (len, eager) {
+            (0, _) => Kept::Empty,
+            (_, true) => Kept::Lent(key, at),
+            (_, false) => Kept::User(key, at),
         };
         let kind = match (first, eager) {
             (false, _) => Kind::More,
             (true, true) => Kind::Eager,
             (true, false) => Kind::Rts,
         };
-        let mut header = Header {
-            kind,
-            len: len as u32,
-            ..Header::default()
-        };
+        let mut header = Header { kind, len: len as u32, ..Header::default() };
         if first {
             header.context = self.context;
             header.tag = self.tag;
@@ -146,6 +135,16 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         true
     }
 
+    /// A piece of an eager message was sent or copied; after the last one the buffer is free.
+    pub(super) fn give_back(&mut self, key: Key) {
+        let Some(send) = self.sends.get_mut(key) else {
+            return;
+        };
+        if matches!(send.state, SendState::Eager { offset } if offset == send.buffer.len()) {
+            send.state = SendState::Done(Ok(()));
+        }
+    }
+
     fn number_data(&mut self, peer: u32, limits: Limits) -> bool {
         let to = &mut self.peers[peer as usize];
         let Some(key) = to.streams.pop_front() else {
@@ -183,22 +182,13 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let Some(send) = self.sends.get_mut(key) else {
             return;
         };
-        let envelope = Envelope {
-            context: send.context,
-            source: self.rank,
-            tag: send.tag,
-        };
+        let envelope = Envelope { context: send.context, source: self.rank, tag: send.tag };
         let total = send.buffer.len();
         if let Some(receive) = self.matcher.take_posted(&envelope) {
             self.copy_own(key, Key(receive), envelope);
             return;
         }
-        let mut unexpected = Unexpected {
-            envelope,
-            total,
-            head: total,
-            ..Unexpected::default()
-        };
+        let mut unexpected = Unexpected { envelope, total, head: total, ..Unexpected::default() };
         if send.mode == Mode::Standard && total <= self.config.own_copy_max {
             unexpected.data = send.buffer.slice(0, total).to_vec();
             send.state = SendState::Done(Ok(()));
@@ -225,10 +215,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     }
 
     pub(super) fn cancel_own(&mut self, key: Key) {
-        let found = self
-            .unexpected
-            .iter_mut()
-            .find(|(_, waiting)| waiting.own == Some(key));
+        let found = self.unexpected.iter_mut().find(|(_, waiting)| waiting.own == Some(key));
         let Some((waiting, envelope)) = found.map(|(waiting, entry)| (waiting, entry.envelope))
         else {
             return;
@@ -244,10 +231,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let rendezvous = self.rendezvous(peer, header)?;
         let complete = rendezvous.offset == rendezvous.head;
         if rendezvous.asked_by.replace(header.total).is_some() {
-            return Err(Fault::Unknown {
-                kind: header.kind,
-                id: header.id,
-            });
+            return Err(Fault::Unknown { kind: header.kind, id: header.id });
         }
         if complete {
             self.peers[peer as usize].streams.push_back(Key(header.id));
@@ -256,10 +240,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     }
 
     pub(super) fn on_fin(&mut self, peer: u32, header: &Header) -> Result<(), Fault> {
-        let unknown = Fault::Unknown {
-            kind: header.kind,
-            id: header.id,
-        };
+        let unknown = Fault::Unknown { kind: header.kind, id: header.id };
         let offset = self.rendezvous(peer, header)?.offset;
         let send = self.sends.get_mut(Key(header.id)).ok_or(unknown)?;
         if offset != send.buffer.len() {
@@ -285,15 +266,12 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     /// The send that a peer's frame names, if it is a rendezvous with that peer.
     fn rendezvous(&mut self, peer: u32, header: &Header) -> Result<&mut Rendezvous, Fault> {
         match self.sends.get_mut(Key(header.id)) {
-            Some(Send {
-                peer: to,
-                state: SendState::Rendezvous(rendezvous),
-                ..
-            }) if *to == peer => Ok(rendezvous),
-            _ => Err(Fault::Unknown {
-                kind: header.kind,
-                id: header.id,
-            }),
+            Some(Send { peer: to, state: SendState::Rendezvous(rendezvous), .. })
+                if *to == peer =>
+            {
+                Ok(rendezvous)
+            }
+            _ => Err(Fault::Unknown { kind: header.kind, id: header.id }),
         }
     }
 }
@@ -302,21 +280,14 @@ fn first_state(total: usize, mode: Mode, throttled: bool, limits: Limits) -> Sen
     if mode == Mode::Standard && !throttled && total <= limits.eager_max {
         return SendState::Eager { offset: 0 };
     }
-    let head = if throttled {
-        0
-    } else {
-        total.min(limits.head_max)
-    };
-    SendState::Rendezvous(Rendezvous {
-        head,
-        offset: 0,
-        asked_by: None,
-    })
+    let head = if throttled { 0 } else { total.min(limits.head_max) };
+    SendState::Rendezvous(Rendezvous { head, offset: 0, asked_by: None })
 }
 
 fn after_head<S: SendBuffer>(send: &mut Send<S>, key: Key, to: &mut Peer) {
     match &send.state {
-        SendState::Eager { .. } => send.state = SendState::Done(Ok(())),
+        // An empty message lends nothing that could be given back.
+        SendState::Eager { .. } if send.buffer.is_empty() => send.state = SendState::Done(Ok(())),
         SendState::Rendezvous(rendezvous) if rendezvous.asked_by.is_some() => {
             to.streams.push_back(key);
         }

@@ -38,10 +38,7 @@ pub struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
+        Self { slots: Vec::new(), free: Vec::new() }
     }
 }
 
@@ -54,10 +51,7 @@ impl<T> Slots<T> {
             slot.value = Some(value);
             return Key::new(index, slot.generation);
         }
-        self.slots.push(Slot {
-            generation: 1,
-            value: Some(value),
-        });
+        self.slots.push(Slot { generation: 1, value: Some(value) });
         Key::new(self.slots.len() - 1, 1)
     }
 
@@ -66,11 +60,7 @@ impl<T> Slots<T> {
     #[must_use]
     pub fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index())?;
-        if slot.generation == key.generation() {
-            slot.value.as_ref()
-        } else {
-            None
-        }
+        if slot.generation == key.generation() { slot.value.as_ref() } else { None }
     }
 
     /// As [`Slots::get`], to change it.
@@ -78,11 +68,7 @@ impl<T> Slots<T> {
     #[must_use]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index())?;
-        if slot.generation == key.generation() {
-            slot.value.as_mut()
-        } else {
-            None
-        }
+        if slot.generation == key.generation() { slot.value.as_mut() } else { None }
     }
 
     /// Takes the value out; the key is stale from then on.
@@ -100,13 +86,10 @@ impl<T> Slots<T> {
 
     /// All entries.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut T)> {
-        self.slots
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(index, slot)| {
-                let key = Key::new(index, slot.generation);
-                slot.value.as_mut().map(|value| (key, value))
-            })
+        self.slots.iter_mut().enumerate().filter_map(|(index, slot)| {
+            let key = Key::new(index, slot.generation);
+            slot.value.as_mut().map(|value| (key, value))
+        })
     }
 
     /// Number of entries.

@@ -8,27 +8,25 @@ use super::slots::Key;
 use super::{Config, Fault};
 use crate::frame::{Header, Payload};
 
-/// Payload bytes kept beside the header of a frame, without an allocation.
-const SHORT: usize = 48;
-
-/// What a frame carried, for as long as it may have to be sent again.
+/// Where the payload of a frame is, for as long as it may have to be sent again.
 #[derive(Debug)]
 pub(super) enum Kept {
-    Short([u8; SHORT]),
-    Long(Box<[u8]>),
-    /// The bytes are still in the user's buffer of this send, from this offset on.
+    /// There is none.
+    Empty,
+    /// The path keeps it, in memory of our own, until it is acknowledged.
+    Path,
+    /// A copy.
+    Copy(Box<[u8]>),
+    /// In the user's buffer of this send, from this offset on, until the peer says it has it.
     User(Key, usize),
+    /// In the user's buffer, which must be free again as soon as the frame was offered once.
+    Lent(Key, usize),
 }
 
 impl Kept {
     #[inline]
     pub(super) fn copy_of(payload: &[u8]) -> Self {
-        if payload.len() > SHORT {
-            return Self::Long(payload.into());
-        }
-        let mut short = [0; SHORT];
-        short[..payload.len()].copy_from_slice(payload);
-        Self::Short(short)
+        if payload.is_empty() { Self::Empty } else { Self::Copy(payload.into()) }
     }
 }
 
@@ -63,7 +61,7 @@ impl Sending {
     #[inline]
     pub(super) fn push(&mut self, mut header: Header, kept: Kept) {
         header.seq = self.next() as u32;
-        if let Kept::Long(bytes) = &kept {
+        if let Kept::Copy(bytes) = &kept {
             self.copied += bytes.len();
         }
         self.frames.push_back(Retained { header, kept });
@@ -73,6 +71,28 @@ impl Sending {
     #[inline]
     pub(super) fn unsent(&self) -> Option<&Retained> {
         self.frames.get((self.sent - self.acked) as usize)
+    }
+
+    /// Says where the payload of the frame that is next to be sent is from now on.
+    pub(super) fn keep_unsent(&mut self, kept: Kept) {
+        if let Kept::Copy(bytes) = &kept {
+            self.copied += bytes.len();
+        }
+        if let Some(frame) = self.frames.get_mut((self.sent - self.acked) as usize) {
+            frame.kept = kept;
+        }
+    }
+
+    /// Copies what the path has kept so far, because it will not keep it any longer.
+    pub(super) fn reclaim(&mut self, mut read: impl FnMut(u32, &mut [u8])) {
+        for frame in &mut self.frames {
+            if matches!(frame.kept, Kept::Path) {
+                let mut bytes = vec![0; frame.header.len as usize].into_boxed_slice();
+                read(frame.header.seq, &mut bytes);
+                self.copied += bytes.len();
+                frame.kept = Kept::Copy(bytes);
+            }
+        }
     }
 
     #[inline]
@@ -94,18 +114,10 @@ impl Sending {
         if ahead > self.reached - self.acked {
             // An older acknowledgement may be overtaken by a newer one on another path.
             let behind = (self.acked as u32).wrapping_sub(next_untrusted);
-            return if behind < 1 << 31 {
-                Ok(())
-            } else {
-                Err(Fault::Acknowledged)
-            };
+            return if behind < 1 << 31 { Ok(()) } else { Err(Fault::Acknowledged) };
         }
         for _ in 0..ahead {
-            if let Some(Retained {
-                kept: Kept::Long(bytes),
-                ..
-            }) = self.frames.pop_front()
-            {
+            if let Some(Retained { kept: Kept::Copy(bytes), .. }) = self.frames.pop_front() {
                 self.copied -= bytes.len();
             }
         }
@@ -194,13 +206,7 @@ impl Receiving {
         }
         let mut copy = vec![0; payload.len()].into_boxed_slice();
         payload.copy_to(0, &mut copy);
-        self.held.insert(
-            number,
-            Held {
-                header: *header,
-                payload: copy,
-            },
-        );
+        self.held.insert(number, Held { header: *header, payload: copy });
         self.held_bytes = bytes;
         Ok(Order::Held)
     }
@@ -257,12 +263,7 @@ mod tests {
     fn numbers_go_on_past_two_to_the_32nd() {
         let mut sending = {
             let at = u64::from(u32::MAX);
-            Sending {
-                acked: at,
-                sent: at,
-                reached: at,
-                ..Sending::default()
-            }
+            Sending { acked: at, sent: at, reached: at, ..Sending::default() }
         };
         sending.push(Header::default(), Kept::copy_of(&[]));
         sending.push(Header::default(), Kept::copy_of(&[]));
@@ -277,10 +278,7 @@ mod tests {
     #[test]
     fn an_early_frame_waits_for_its_turn_and_a_late_copy_is_dropped() {
         let (mut receiving, config) = (Receiving::default(), Config::default());
-        let at = |seq| Header {
-            seq,
-            ..Header::default()
-        };
+        let at = |seq| Header { seq, ..Header::default() };
         let arrive = |r: &mut Receiving, seq| r.arrive(&at(seq), &&b"x"[..], &config).unwrap();
         assert_eq!(arrive(&mut receiving, 1), Order::Held);
         assert_eq!(arrive(&mut receiving, 1), Order::Again);
@@ -293,20 +291,9 @@ mod tests {
     #[test]
     fn a_flood_of_early_frames_is_a_fault() {
         let mut receiving = Receiving::default();
-        let config = Config {
-            held_frames_max: 4,
-            ..Config::default()
-        };
-        let flood = (1..10).map(|seq| {
-            receiving.arrive(
-                &Header {
-                    seq,
-                    ..Header::default()
-                },
-                &&b""[..],
-                &config,
-            )
-        });
+        let config = Config { held_frames_max: 4, ..Config::default() };
+        let flood = (1..10)
+            .map(|seq| receiving.arrive(&Header { seq, ..Header::default() }, &&b""[..], &config));
         assert!(flood.collect::<Result<Vec<_>, _>>().is_err());
     }
 }

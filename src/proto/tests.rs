@@ -55,6 +55,8 @@ struct Sky {
     random: Random,
     refuse_percent: usize,
     limits: Limits,
+    /// What was taken with the promise to keep it.
+    memory: HashMap<(usize, usize, u32), Vec<u8>>,
 }
 
 impl Paths for Sky {
@@ -66,23 +68,20 @@ impl Paths for Sky {
         if self.random.chance(self.refuse_percent) {
             return Offer::Later;
         }
+        assert_eq!(header.len as usize, payload.len(), "a payload that is not there: {header:?}");
         let path = self.random.below(2);
-        let flight = self
-            .flights
-            .entry((self.from, peer as usize, path))
-            .or_default();
+        let flight = self.flights.entry((self.from, peer as usize, path)).or_default();
         flight.push_back((*header, payload.to_vec()));
+        if self.random.chance(50) {
+            self.memory.insert((self.from, peer as usize, header.seq), payload.to_vec());
+            return Offer::Kept;
+        }
         Offer::Taken
     }
 }
 
-const LIMITS: Limits = Limits {
-    eager_max: 100,
-    head_max: 60,
-    piece_short: 30,
-    piece_long: 50,
-    long_from: 200,
-};
+const LIMITS: Limits =
+    Limits { eager_max: 100, head_max: 60, piece_short: 30, piece_long: 50, long_from: 200 };
 
 struct World {
     ends: Vec<Endpoint<Vec<u8>, Room>>,
@@ -97,11 +96,10 @@ impl World {
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             refuse_percent: 10,
             limits: LIMITS,
+            memory: HashMap::new(),
         };
         Self {
-            ends: (0..size)
-                .map(|rank| Endpoint::new(rank, size, config.clone()))
-                .collect(),
+            ends: (0..size).map(|rank| Endpoint::new(rank, size, config.clone())).collect(),
             sky,
         }
     }
@@ -123,17 +121,13 @@ impl World {
         let Some((header, payload)) = flight.pop_front() else {
             return false;
         };
-        self.ends[to]
-            .arrive(from as u32, &header, &&payload[..])
-            .expect("an honest peer");
+        self.ends[to].arrive(from as u32, &header, &&payload[..]).expect("an honest peer");
         true
     }
 
     fn acknowledge(&mut self, from: usize, to: usize) {
         let next = self.ends[to].expected(from as u32);
-        self.ends[from]
-            .acknowledged(to as u32, next)
-            .expect("an honest peer");
+        self.ends[from].acknowledged(to as u32, next).expect("an honest peer");
     }
 
     /// The paths between two endpoints vanish with all that is on them; both resume.
@@ -142,10 +136,12 @@ impl World {
             for path in 0..2 {
                 self.sky.flights.remove(&(from, to, path));
             }
+            let memory = &self.sky.memory;
+            self.ends[from].reclaim(to as u32, |seq, into| {
+                into.copy_from_slice(&memory[&(from, to, seq)]);
+            });
             let next = self.ends[to].expected(from as u32);
-            self.ends[from]
-                .resume(to as u32, next)
-                .expect("an honest peer");
+            self.ends[from].resume(to as u32, next).expect("an honest peer");
         }
     }
 
@@ -190,9 +186,7 @@ impl World {
 }
 
 fn body(source: u32, tag: i32, number: u32, len: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..len)
-        .map(|i| (i as u32 + number * 7 + source) as u8)
-        .collect();
+    let mut bytes: Vec<u8> = (0..len).map(|i| (i as u32 + number * 7 + source) as u8).collect();
     let stamp = [source as u8, tag as u8, number as u8, (number >> 8) as u8];
     bytes[..4].copy_from_slice(&stamp);
     bytes
@@ -212,11 +206,7 @@ fn begin_send(world: &mut World, ledger: &mut Ledger) {
     let (from, to, tag) = (random.below(n), random.below(n), random.below(3) as i32);
     let class = random.below(3);
     let len = 4 + random.below([60, 150, 700][class]);
-    let mode = if random.chance(20) {
-        Mode::Synchronous
-    } else {
-        Mode::Standard
-    };
+    let mode = if random.chance(20) { Mode::Synchronous } else { Mode::Standard };
     let count = ledger.counts.entry((from as u32, to, tag)).or_default();
     let bytes = body(from as u32, tag, *count, len);
     ledger.lens.insert((from as u32, to, tag, *count), len);
@@ -224,13 +214,9 @@ fn begin_send(world: &mut World, ledger: &mut Ledger) {
     world.sky.from = from;
     let end = &mut world.ends[from];
     let now = mode == Mode::Standard
-        && end
-            .send_now(to as u32, 1, tag, &bytes, &mut world.sky)
-            .expect("a living peer");
+        && end.send_now(to as u32, 1, tag, &bytes, &mut world.sky).expect("a living peer");
     if !now {
-        let key = end
-            .send(to as u32, 1, tag, mode, bytes)
-            .expect("a living peer");
+        let key = end.send(to as u32, 1, tag, mode, bytes).expect("a living peer");
         ledger.sends.push((from, key));
     }
 }
@@ -245,9 +231,7 @@ fn post(world: &mut World, ledger: &mut Ledger, to: usize, source: u32, tag: i32
         tag: (wild > 1).then_some(tag),
     };
     let buffer = room(800);
-    let key = world.ends[to]
-        .receive(pattern, buffer.clone())
-        .expect("a living peer");
+    let key = world.ends[to].receive(pattern, buffer.clone()).expect("a living peer");
     ledger.receives.push((to, pattern, key, buffer));
 }
 
@@ -265,17 +249,10 @@ fn check(world: &mut World, ledger: &mut Ledger, seed: u64) {
         let bytes = buffer.0.borrow();
         let number = u32::from(bytes[2]) | u32::from(bytes[3]) << 8;
         let (source, tag) = (envelope.source, envelope.tag);
-        assert_eq!(
-            ledger.lens.remove(&(source, to, tag, number)),
-            Some(len),
-            "seed {seed}"
-        );
+        assert_eq!(ledger.lens.remove(&(source, to, tag, number)), Some(len), "seed {seed}");
         assert_eq!(bytes[..len], body(source, tag, number, len), "seed {seed}");
         let before = last.insert((to, pattern.source, pattern.tag, source, tag), number);
-        assert!(
-            before.is_none_or(|before| before < number),
-            "seed {seed}: overtaken"
-        );
+        assert!(before.is_none_or(|before| before < number), "seed {seed}: overtaken");
     }
     assert!(ledger.lens.is_empty(), "seed {seed}: messages lost");
 }
@@ -305,25 +282,16 @@ fn random_traffic(size: u32, lossy: bool, config: &Config, seed: u64) {
     world.settle();
     // A wildcard may have taken another's message: ask for what is left, whoever sent it.
     for (to, ..) in wanted {
-        let any = Pattern {
-            context: 1,
-            source: None,
-            tag: None,
-        };
+        let any = Pattern { context: 1, source: None, tag: None };
         let buffer = room(800);
-        let key = world.ends[to]
-            .receive(any, buffer.clone())
-            .expect("a living peer");
+        let key = world.ends[to].receive(any, buffer.clone()).expect("a living peer");
         ledger.receives.push((to, any, key, buffer));
     }
     world.settle();
     unstick(&mut world, &mut ledger);
     check(&mut world, &mut ledger, seed);
     for (a, end) in world.ends.iter().enumerate() {
-        assert!(
-            (0..size).all(|b| b as usize == a || end.is_quiet(b)),
-            "seed {seed}: not quiet"
-        );
+        assert!((0..size).all(|b| b as usize == a || end.is_quiet(b)), "seed {seed}: not quiet");
         assert_eq!(end.unexpected_len(), 0, "seed {seed}");
     }
 }
@@ -332,27 +300,17 @@ fn random_traffic(size: u32, lossy: bool, config: &Config, seed: u64) {
 /// left over then belong to exact receives that wait for nothing: post wildcards, withdraw those.
 fn unstick(world: &mut World, ledger: &mut Ledger) {
     let posted = std::mem::take(&mut ledger.receives);
-    let (done, stuck): (Vec<_>, Vec<_>) = posted
-        .into_iter()
-        .partition(|(to, _, key, _)| world.ends[*to].receive_is_done(*key));
+    let (done, stuck): (Vec<_>, Vec<_>) =
+        posted.into_iter().partition(|(to, _, key, _)| world.ends[*to].receive_is_done(*key));
     ledger.receives = done;
     for (to, _, key, _) in &stuck {
         world.ends[*to].cancel_receive(*key);
-        assert_eq!(
-            world.ends[*to].test_receive(*key),
-            Some(Err(Error::Cancelled))
-        );
+        assert_eq!(world.ends[*to].test_receive(*key), Some(Err(Error::Cancelled)));
     }
     for (to, ..) in stuck {
-        let any = Pattern {
-            context: 1,
-            source: None,
-            tag: None,
-        };
+        let any = Pattern { context: 1, source: None, tag: None };
         let buffer = room(800);
-        let key = world.ends[to]
-            .receive(any, buffer.clone())
-            .expect("a living peer");
+        let key = world.ends[to].receive(any, buffer.clone()).expect("a living peer");
         ledger.receives.push((to, any, key, buffer));
     }
     world.settle();
@@ -393,11 +351,7 @@ fn pair() -> World {
 }
 
 fn exact(source: u32, tag: i32) -> Pattern {
-    Pattern {
-        context: 1,
-        source: Some(source),
-        tag: Some(tag),
-    }
+    Pattern { context: 1, source: Some(source), tag: Some(tag) }
 }
 
 #[test]
@@ -407,9 +361,7 @@ fn a_message_longer_than_its_receive_is_an_error_that_keeps_its_beginning() {
         let buffer = room(20);
         let receive = world.ends[1].receive(exact(0, 0), buffer.clone()).unwrap();
         let message = body(0, 0, 0, len);
-        let send = world.ends[0]
-            .send(1, 1, 0, Mode::Standard, message.clone())
-            .unwrap();
+        let send = world.ends[0].send(1, 1, 0, Mode::Standard, message.clone()).unwrap();
         world.settle();
         let outcome = world.ends[1].test_receive(receive).unwrap();
         assert!(
@@ -423,9 +375,7 @@ fn a_message_longer_than_its_receive_is_an_error_that_keeps_its_beginning() {
 #[test]
 fn a_synchronous_send_completes_only_when_matched() {
     let mut world = pair();
-    let send = world.ends[0]
-        .send(1, 1, 0, Mode::Synchronous, vec![1; 8])
-        .unwrap();
+    let send = world.ends[0].send(1, 1, 0, Mode::Synchronous, vec![1; 8]).unwrap();
     world.settle();
     assert_eq!(world.ends[0].test_send(send), None);
     let receive = world.ends[1].receive(exact(0, 0), room(8)).unwrap();
@@ -437,18 +387,14 @@ fn a_synchronous_send_completes_only_when_matched() {
 #[test]
 fn a_send_that_no_receive_matched_can_be_withdrawn_and_one_that_was_cannot() {
     let mut world = pair();
-    let send = world.ends[0]
-        .send(1, 1, 0, Mode::Standard, vec![1; 700])
-        .unwrap();
+    let send = world.ends[0].send(1, 1, 0, Mode::Standard, vec![1; 700]).unwrap();
     world.settle();
     world.ends[0].cancel_send(send);
     world.settle();
     assert_eq!(world.ends[0].test_send(send), Some(Err(Error::Cancelled)));
     assert_eq!(world.ends[1].unexpected_len(), 0);
 
-    let send = world.ends[0]
-        .send(1, 1, 0, Mode::Standard, vec![1; 700])
-        .unwrap();
+    let send = world.ends[0].send(1, 1, 0, Mode::Standard, vec![1; 700]).unwrap();
     world.settle();
     let receive = world.ends[1].receive(exact(0, 0), room(700)).unwrap();
     world.ends[0].cancel_send(send);
@@ -459,10 +405,7 @@ fn a_send_that_no_receive_matched_can_be_withdrawn_and_one_that_was_cannot() {
 
 #[test]
 fn a_flood_of_eager_messages_is_throttled_and_none_is_lost() {
-    let config = Config {
-        unexpected_soft: 2000,
-        ..Config::default()
-    };
+    let config = Config { unexpected_soft: 2000, ..Config::default() };
     let mut world = World::new(2, 1, &config);
     let mut ledger = Ledger::default();
     for number in 0..500 {
@@ -488,18 +431,12 @@ fn a_flood_of_eager_messages_is_throttled_and_none_is_lost() {
 fn a_probe_sees_what_a_receive_would_take() {
     let mut world = pair();
     for (tag, len) in [(3, 10), (4, 300)] {
-        world.ends[0]
-            .send(1, 1, tag, Mode::Standard, vec![0; len])
-            .unwrap();
+        world.ends[0].send(1, 1, tag, Mode::Standard, vec![0; len]).unwrap();
     }
     assert_eq!(world.ends[1].probe(&exact(0, 4)), None);
     world.settle();
     assert_eq!(world.ends[1].probe(&exact(0, 4)).unwrap().len, 300);
-    let any = Pattern {
-        context: 1,
-        source: None,
-        tag: None,
-    };
+    let any = Pattern { context: 1, source: None, tag: None };
     assert_eq!(world.ends[1].probe(&any).unwrap().envelope.tag, 3);
 }
 
@@ -509,28 +446,14 @@ fn what_depends_on_a_lost_peer_fails_and_the_rest_goes_on() {
     world.sky.refuse_percent = 0;
     let from_lost = world.ends[0].receive(exact(1, 0), room(8)).unwrap();
     let from_other = world.ends[0].receive(exact(2, 0), room(8)).unwrap();
-    let to_lost = world.ends[0]
-        .send(1, 1, 0, Mode::Synchronous, vec![0; 8])
-        .unwrap();
+    let to_lost = world.ends[0].send(1, 1, 0, Mode::Synchronous, vec![0; 8]).unwrap();
     world.ends[0].lose(1, "killed by signal 9", false);
     let lost = |error: &Error| matches!(error, Error::PeerLost { peer: 1, why } if &**why == "killed by signal 9");
-    assert!(lost(
-        &world.ends[0].test_receive(from_lost).unwrap().unwrap_err()
-    ));
-    assert!(lost(
-        &world.ends[0].test_send(to_lost).unwrap().unwrap_err()
-    ));
-    assert!(lost(
-        &world.ends[0]
-            .send(1, 1, 0, Mode::Standard, vec![])
-            .unwrap_err()
-    ));
-    assert!(lost(
-        &world.ends[0].receive(exact(1, 0), room(8)).unwrap_err()
-    ));
-    world.ends[2]
-        .send(0, 1, 0, Mode::Standard, vec![9; 8])
-        .unwrap();
+    assert!(lost(&world.ends[0].test_receive(from_lost).unwrap().unwrap_err()));
+    assert!(lost(&world.ends[0].test_send(to_lost).unwrap().unwrap_err()));
+    assert!(lost(&world.ends[0].send(1, 1, 0, Mode::Standard, vec![]).unwrap_err()));
+    assert!(lost(&world.ends[0].receive(exact(1, 0), room(8)).unwrap_err()));
+    world.ends[2].send(0, 1, 0, Mode::Standard, vec![9; 8]).unwrap();
     world.settle();
     assert!(world.ends[0].test_receive(from_other).unwrap().is_ok());
 }
@@ -538,12 +461,8 @@ fn what_depends_on_a_lost_peer_fails_and_the_rest_goes_on() {
 #[test]
 fn what_a_lost_peer_had_sent_completely_can_still_be_received() {
     let mut world = pair();
-    world.ends[0]
-        .send(1, 1, 0, Mode::Standard, vec![7; 90])
-        .unwrap();
-    world.ends[0]
-        .send(1, 1, 1, Mode::Standard, vec![7; 900])
-        .unwrap();
+    world.ends[0].send(1, 1, 0, Mode::Standard, vec![7; 90]).unwrap();
+    world.ends[0].send(1, 1, 1, Mode::Standard, vec![7; 900]).unwrap();
     world.settle();
     world.ends[1].lose(0, "gone", true);
     let whole = world.ends[1].receive(exact(0, 0), room(90)).unwrap();
@@ -554,19 +473,13 @@ fn what_a_lost_peer_had_sent_completely_can_still_be_received() {
 #[test]
 fn a_message_to_oneself_needs_no_path() {
     let mut world = pair();
-    for (mode, len) in [
-        (Mode::Standard, 8),
-        (Mode::Synchronous, 8),
-        (Mode::Standard, 1 << 20),
-    ] {
+    for (mode, len) in [(Mode::Standard, 8), (Mode::Synchronous, 8), (Mode::Standard, 1 << 20)] {
         let send = world.ends[0].send(0, 1, 0, mode, vec![5; len]).unwrap();
         let receive = world.ends[0].receive(exact(0, 0), room(len)).unwrap();
         assert_eq!(world.ends[0].test_send(send), Some(Ok(())));
         assert!(world.ends[0].test_receive(receive).unwrap().is_ok());
     }
-    let send = world.ends[0]
-        .send(0, 1, 0, Mode::Synchronous, vec![5; 8])
-        .unwrap();
+    let send = world.ends[0].send(0, 1, 0, Mode::Synchronous, vec![5; 8]).unwrap();
     world.ends[0].cancel_send(send);
     assert_eq!(world.ends[0].test_send(send), Some(Err(Error::Cancelled)));
 }
@@ -581,9 +494,7 @@ fn a_peer_that_lies_is_found_out_or_harmless() {
         for tag in 0..2 {
             keys.push(world.ends[0].receive(exact(1, tag), room(64)).unwrap());
         }
-        world.ends[0]
-            .send(1, 1, 0, Mode::Synchronous, vec![1; 300])
-            .unwrap();
+        world.ends[0].send(1, 1, 0, Mode::Synchronous, vec![1; 300]).unwrap();
         world.pump(0);
         for seq in 0..60 {
             let random = &mut world.sky.random;

@@ -7,7 +7,7 @@
 //! |   | 24..32 | inline payload length, or 255: words 2 to 4 are a long header |
 //! |   | 32..64 | context |
 //! | 1 | 0..32, 32..64 | tag, sequence number |
-//! | 2..8 | | inline payload; or length and head, total, id |
+//! | 2..8 | | inline payload; or length and head, total, id, and the writer's note of the offset |
 
 use crate::frame::{Header, Kind};
 
@@ -61,18 +61,36 @@ pub(super) fn inline_body(header: &Header, payload: &[u8]) -> Body {
     body
 }
 
-/// The words after the flag, for a frame whose payload lies in the bulk buffer.
+/// The words after the flag, for a frame whose payload lies in the bulk buffer at `offset`. The
+/// reader computes that offset by itself; it stands here for the writer, who may want it back.
 #[inline]
-pub(super) fn long_body(header: &Header) -> Body {
+pub(super) fn long_body(header: &Header, offset: usize) -> Body {
     [
         tag_and_seq(header),
         u64::from(header.len) | (u64::from(header.head) << 32),
         header.total,
         header.id,
-        0,
+        offset as u64,
         0,
         0,
     ]
+}
+
+/// Where the payload of a cell that we wrote ourselves is.
+pub(super) enum Own {
+    /// In these words of the cell.
+    Inline([u64; 6]),
+    /// In the bulk buffer, from this offset on.
+    Bulk(usize),
+}
+
+/// Looks at a cell of our own again.
+pub(super) fn own_payload(flag: u64, body: &Body) -> Own {
+    if (flag >> 24) as u8 == LONG {
+        return Own::Bulk(usize::try_from(body[4]).unwrap_or(0));
+    }
+    let [_, words @ ..] = *body;
+    Own::Inline(words)
 }
 
 /// Reads a cell. `flag` was read once, and so were the words of `body`.
@@ -85,16 +103,9 @@ pub(super) fn decode(
     let kind_untrusted = (flag >> 16) as u8;
     let len_untrusted = (flag >> 24) as u8;
     let inline = len_untrusted != LONG;
-    let len = if inline {
-        u32::from(len_untrusted)
-    } else {
-        body[1] as u32
-    };
+    let len = if inline { u32::from(len_untrusted) } else { body[1] as u32 };
     let max = if inline { INLINE_MAX } else { payload_max };
-    let bad = RingFault::Cell {
-        kind: kind_untrusted,
-        len,
-    };
+    let bad = RingFault::Cell { kind: kind_untrusted, len };
     let kind = Kind::from_u8(kind_untrusted).ok_or(bad)?;
     if len as usize > max || (inline && kind != Kind::Eager) {
         return Err(bad);
@@ -140,7 +151,7 @@ mod tests {
         #[test]
         fn a_long_frame_survives_its_cell(context: u32, tag: i32, seq: u32, len in 0..=4096_u32, head: u32, total: u64, id: u64) {
             let header = Header { kind: Kind::Rts, context, tag, seq, len, head, total, id };
-            let (back, inline) = decode(flag(&header, 3, false), &long_body(&header), 4096).unwrap();
+            let (back, inline) = decode(flag(&header, 3, false), &long_body(&header, 64), 4096).unwrap();
             prop_assert!(!inline);
             prop_assert_eq!(back, header);
         }

@@ -44,8 +44,7 @@ impl Payload for RingPayload<'_> {
     #[inline]
     fn copy_to(&self, offset: usize, into: &mut [u8]) {
         if !self.incoming.inline {
-            self.bulk
-                .copy_out(self.incoming.place.offset + offset, into);
+            self.bulk.copy_out(self.incoming.place.offset + offset, into);
             return;
         }
         let words = &self.incoming.body[1..];
@@ -102,29 +101,18 @@ impl Consumer {
         let body: cell::Body = self.cells.load_words(offset + 8);
         let (header, inline) = cell::decode(flag, &body, self.size.payload_max())?;
         let place = if inline || header.len == 0 {
-            cursor::Place {
-                offset: 0,
-                next: self.bulk_at,
-            }
+            cursor::Place { offset: 0, next: self.bulk_at }
         } else {
             cursor::place(self.bulk_at, header.len as usize, self.size.bulk)
         };
-        Ok(Some(Incoming {
-            header,
-            body,
-            inline,
-            place,
-        }))
+        Ok(Some(Incoming { header, body, inline, place }))
     }
 
     /// The payload of a frame from [`Consumer::peek`].
     #[inline]
     #[must_use]
     pub fn payload<'a>(&'a self, incoming: &'a Incoming) -> RingPayload<'a> {
-        RingPayload {
-            incoming,
-            bulk: &self.bulk,
-        }
+        RingPayload { incoming, bulk: &self.bulk }
     }
 
     /// Takes the frame off the ring; its room goes back to the producer with the next

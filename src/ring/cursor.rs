@@ -15,11 +15,7 @@ pub fn accept(claimed_untrusted: u64, seen: u64, written: u64) -> Result<u64, Ri
     if seen <= claimed_untrusted && claimed_untrusted <= written {
         Ok(claimed_untrusted)
     } else {
-        Err(RingFault::Position {
-            claimed: claimed_untrusted,
-            low: seen,
-            high: written,
-        })
+        Err(RingFault::Position { claimed: claimed_untrusted, low: seen, high: written })
     }
 }
 
@@ -43,16 +39,9 @@ pub fn place(at: u64, len: usize, size: u32) -> Place {
     let size = u64::from(size);
     let offset = at & (size - 1);
     let need = (len.next_multiple_of(LINE)) as u64;
-    let start = if offset + need <= size {
-        at
-    } else {
-        at - offset + size
-    };
+    let start = if offset + need <= size { at } else { at - offset + size };
     let offset = usize::try_from(start & (size - 1)).unwrap_or(0);
-    Place {
-        offset,
-        next: start + need,
-    }
+    Place { offset, next: start + need }
 }
 
 /// The lap number a cell at `position` must carry. Never equal to the one of the lap before, and

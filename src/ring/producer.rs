@@ -71,29 +71,51 @@ impl Producer {
         let body = if inline {
             cell::inline_body(header, payload)
         } else {
-            if !payload.is_empty() && self.push_bulk(payload)? == Pushed::Full {
+            let Some(offset) = self.push_bulk(payload)? else {
                 return Ok(Pushed::Full);
-            }
-            cell::long_body(header)
+            };
+            cell::long_body(header, offset)
         };
         let lap = cursor::lap(self.cell_at, self.size.cells);
-        self.cells
-            .publish_words(self.cell_offset(), cell::flag(header, lap, inline), &body);
+        self.cells.publish_words(self.cell_offset(), cell::flag(header, lap, inline), &body);
         self.cell_at += 1;
         Ok(Pushed::Done)
     }
 
-    fn push_bulk(&mut self, payload: &[u8]) -> Result<Pushed, RingFault> {
+    /// Copies a payload in, if there is room; gives its offset.
+    fn push_bulk(&mut self, payload: &[u8]) -> Result<Option<usize>, RingFault> {
+        if payload.is_empty() {
+            return Ok(Some(0));
+        }
         let place = cursor::place(self.bulk_at, payload.len(), self.size.bulk);
         if place.next - self.bulk_read > u64::from(self.size.bulk) {
             self.refresh()?;
             if place.next - self.bulk_read > u64::from(self.size.bulk) {
-                return Ok(Pushed::Full);
+                return Ok(None);
             }
         }
         self.bulk.copy_in(place.offset, payload);
         self.bulk_at = place.next;
-        Ok(Pushed::Done)
+        Ok(Some(place.offset))
+    }
+
+    /// Copies the payload of the frame at `position` (frames since the ring began) back out. It is
+    /// there until the consumer was seen to have taken it; then the bytes are arbitrary.
+    pub fn recall(&self, position: u64, into: &mut [u8]) {
+        let at = (position & u64::from(self.size.cells - 1)) as usize * CELL_LEN;
+        let body = self.cells.load_words(at + 8);
+        match cell::own_payload(self.cells.load_u64(at), &body) {
+            cell::Own::Bulk(offset) if offset + into.len() <= self.bulk.len() => {
+                self.bulk.copy_out(offset, into);
+            }
+            cell::Own::Inline(words) if into.len() <= cell::INLINE_MAX => {
+                for (bytes, word) in into.chunks_mut(8).zip(words) {
+                    bytes.copy_from_slice(&word.to_le_bytes()[..bytes.len()]);
+                }
+            }
+            // Overwritten by a frame of another kind: taken long ago.
+            _ => {}
+        }
     }
 
     fn cell_offset(&self) -> usize {

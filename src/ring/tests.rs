@@ -9,10 +9,7 @@ use super::*;
 use crate::frame::{Header, Kind, Payload};
 use crate::region::access::{Local, Mapping};
 
-const SIZE: Size = Size {
-    cells: 8,
-    bulk: 4096,
-};
+const SIZE: Size = Size { cells: 8, bulk: 4096 };
 
 struct Memory {
     cells: Local,
@@ -22,17 +19,10 @@ struct Memory {
 
 fn ring() -> (Producer, Consumer, Memory) {
     let own = |len| Local::new(Arc::new(Mapping::heap(len)));
-    let memory = Memory {
-        cells: own(SIZE.cell_bytes()),
-        bulk: own(4096),
-        control: own(CONTROL_LEN),
-    };
-    let producer = Producer::new(
-        memory.cells.clone(),
-        memory.bulk.clone(),
-        memory.control.as_remote(),
-        SIZE,
-    );
+    let memory =
+        Memory { cells: own(SIZE.cell_bytes()), bulk: own(4096), control: own(CONTROL_LEN) };
+    let producer =
+        Producer::new(memory.cells.clone(), memory.bulk.clone(), memory.control.as_remote(), SIZE);
     let consumer = Consumer::new(
         memory.cells.as_remote(),
         memory.bulk.as_remote(),
@@ -43,14 +33,9 @@ fn ring() -> (Producer, Consumer, Memory) {
 }
 
 fn frame(seq: u32, len: usize) -> (Header, Vec<u8>) {
-    let payload: Vec<u8> = (0..len)
-        .map(|i| (i as u32).wrapping_mul(31).wrapping_add(seq) as u8)
-        .collect();
-    let kind = if seq.is_multiple_of(3) {
-        Kind::Data
-    } else {
-        Kind::Eager
-    };
+    let payload: Vec<u8> =
+        (0..len).map(|i| (i as u32).wrapping_mul(31).wrapping_add(seq) as u8).collect();
+    let kind = if seq.is_multiple_of(3) { Kind::Data } else { Kind::Eager };
     let header = Header {
         kind,
         seq,
@@ -185,4 +170,18 @@ fn two_threads_move_every_byte_in_order() {
         assert_eq!(got, frame(seq, length(seq)));
     }
     writer.join().unwrap();
+}
+
+#[test]
+fn what_was_not_taken_can_be_recalled() {
+    let (mut producer, mut consumer, _memory) = ring();
+    for seq in 0..20 {
+        let (header, payload) = frame(seq, [5, 48, 700][seq as usize % 3]);
+        assert_eq!(producer.push(&header, &payload), Ok(Pushed::Done));
+        let mut back = vec![0; payload.len()];
+        producer.recall(u64::from(seq), &mut back);
+        assert_eq!(back, payload);
+        take(&mut consumer);
+        consumer.publish();
+    }
 }

@@ -32,23 +32,13 @@ const NET_HOT_PASSES: u32 = 16;
 /// Looks at the sockets without anything there, after which they count as quiet.
 const NET_COOL: u32 = 4096;
 
-/// How messages are cut for rings.
-const RING_LIMITS: Limits = Limits {
-    eager_max: 8 << 10,
-    head_max: 8 << 10,
-    piece_short: 2 << 10,
-    piece_long: 8 << 10,
-    long_from: 16 << 10,
-};
+/// How messages are cut for rings: eager as long as asking first would cost more than it saves.
+const RING_LIMITS: Limits =
+    Limits { eager_max: 64 << 10, head_max: 16 << 10, piece: (2 << 10, 16 << 10) };
 
-/// How messages are cut for TCP.
-const TCP_LIMITS: Limits = Limits {
-    eager_max: 32 << 10,
-    head_max: 128 << 10,
-    piece_short: 64 << 10,
-    piece_long: 128 << 10,
-    long_from: 64 << 10,
-};
+/// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
+const TCP_LIMITS: Limits =
+    Limits { eager_max: 32 << 10, head_max: 128 << 10, piece: (64 << 10, 128 << 10) };
 
 /// The engine of one rank.
 pub struct Engine {

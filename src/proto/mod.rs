@@ -80,18 +80,15 @@ pub struct Limits {
     pub eager_max: usize,
     /// Bytes of a longer message that are sent without being asked for.
     pub head_max: usize,
-    /// Longest payload of one frame of a message shorter than `long_from`.
-    pub piece_short: usize,
-    /// Longest payload of one frame of any other.
-    pub piece_long: usize,
-    /// From which message length on pieces are long.
-    pub long_from: usize,
+    /// Least and greatest payload of one frame, where the message has as much. In between it is
+    /// a quarter of the message, so that both sides copy at once.
+    pub piece: (usize, usize),
 }
 
 impl Limits {
     #[inline]
     fn piece(&self, total: usize) -> usize {
-        if total < self.long_from { self.piece_short } else { self.piece_long }
+        (total / 4).next_multiple_of(64).clamp(self.piece.0, self.piece.1)
     }
 }
 

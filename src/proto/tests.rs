@@ -80,8 +80,7 @@ impl Paths for Sky {
     }
 }
 
-const LIMITS: Limits =
-    Limits { eager_max: 100, head_max: 60, piece_short: 30, piece_long: 50, long_from: 200 };
+const LIMITS: Limits = Limits { eager_max: 100, head_max: 60, piece: (30, 50) };
 
 struct World {
     ends: Vec<Endpoint<Vec<u8>, Room>>,

@@ -21,6 +21,8 @@ use crate::proto::{self, Endpoint, Error, Key, Limits, Mode, Offer, Paths, Patte
 
 /// Frames taken from one ring before others get their turn.
 const RING_BUDGET: u32 = 64;
+/// Looks at all rings in one pass while there is nothing else to do.
+const RING_LOOKS: u32 = 8;
 /// Frames kept between two looks at how far a peer has read our ring.
 const COLLECT_EVERY: usize = 64;
 /// Passes between two looks at the sockets while they are quiet.
@@ -339,17 +341,31 @@ impl Engine {
 
     #[inline]
     fn read_rings(&mut self) -> bool {
+        if !self.look_at_rings() {
+            for input in &mut self.links.inputs {
+                input.consumer.publish();
+            }
+            return false;
+        }
         let mut moved = false;
         let mut at = 0;
         while at < self.links.inputs.len() {
             if self.links.inputs[at].consumer.ready() {
                 moved |= self.read_ring(at);
-            } else {
-                self.links.inputs[at].consumer.publish();
             }
             at += 1;
         }
         moved
+    }
+
+    /// Whether any ring has something. While nothing else is to be done the look is repeated: what
+    /// arrives in the middle of a pass is found sooner.
+    #[inline]
+    fn look_at_rings(&self) -> bool {
+        let alone = self.pending.is_empty() && self.net_due > 0 && !self.waiter.crowded();
+        let looks = if alone { RING_LOOKS } else { 1 };
+        let inputs = &self.links.inputs[..];
+        (0..looks).any(|_| inputs.iter().any(|input| input.consumer.ready()))
     }
 
     /// Takes what is in one ring, within a budget.

@@ -43,6 +43,8 @@ pub(super) struct Peer {
     pub(super) unexpected_count: usize,
     /// The message that `More` goes on with.
     pub(super) open: Option<Open>,
+    /// The receive matched by a message whose first frame is still arriving, and its number.
+    pub(super) early: Option<(u32, Key)>,
     pub(super) lost: Option<Arc<str>>,
 }
 
@@ -449,6 +451,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         to.streams.clear();
         to.opening = None;
         to.open = None;
+        let early = to.early.take();
         if !orderly && self.failure.is_none() {
             self.failure = Some((peer, Arc::clone(&why)));
         }
@@ -457,6 +460,11 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             if send.peer == peer && !matches!(send.state, SendState::Done(_)) {
                 send.state = SendState::Done(Err(error.clone()));
             }
+        }
+        if let Some((_, key)) = early
+            && let Some(receive) = self.receives.get_mut(key)
+        {
+            receive.state = ReceiveState::Done(Err(error.clone()));
         }
         self.fail_receives(peer, orderly, &error);
         self.forget_incomplete(peer);

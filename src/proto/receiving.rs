@@ -51,6 +51,17 @@ impl Default for Unexpected {
     }
 }
 
+/// A payload that is where it belongs already.
+struct Placed(usize);
+
+impl Payload for Placed {
+    fn len(&self) -> usize {
+        self.0
+    }
+
+    fn copy_to(&self, _: usize, _: &mut [u8]) {}
+}
+
 /// The message whose unasked part is arriving.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Open {
@@ -79,6 +90,14 @@ impl<R: ReceiveBuffer> Receive<R> {
         });
     }
 
+    /// Bytes of the message that have arrived.
+    fn arrived(&self) -> Option<usize> {
+        match &self.state {
+            ReceiveState::Arriving(arriving) => Some(arriving.got),
+            _ => None,
+        }
+    }
+
     /// Takes the bytes that are due next; what does not fit is dropped.
     #[inline]
     fn take<P: Payload>(&mut self, at: usize, payload: &P) {
@@ -102,7 +121,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let envelope = Envelope { context: header.context, source: peer, tag: header.tag };
         let (total, head) = self.check_start(peer, header, payload.len())?;
         let send = (header.kind == Kind::Rts).then_some(header.id);
-        if let Some(number) = self.matcher.take_posted(&envelope) {
+        let early = self.peers[peer as usize].early.take().map(|(_, key)| key.0);
+        if let Some(number) = early.or_else(|| self.matcher.take_posted(&envelope)) {
             let arriving = Arriving { envelope, total, got: 0, head, send };
             self.begin(Key(number), peer, arriving, payload);
             return Ok(());
@@ -298,38 +318,48 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         Ok(arriving.got)
     }
 
-    /// Where the payload of a frame that is about to arrive can be put directly, without passing
-    /// through [`Endpoint::arrive`]: the receive's buffer and the offset in it. `None` when the
-    /// frame must be gathered first. Call [`Endpoint::arrived_directly`] when it is there.
+    /// Where the payload of a frame that is about to arrive can be put directly: the receive's
+    /// buffer and the offset in it. `None` when the frame must be gathered first. A message that
+    /// begins is matched here already. Call [`Endpoint::arrived_directly`] when it is all there.
     pub fn direct(&mut self, peer: u32, header: &Header) -> Option<(&mut R, usize)> {
         let from = self.peers.get(peer as usize)?;
-        if header.kind != Kind::Data || header.seq != from.receiving.next() as u32 {
+        if header.seq != from.receiving.next() as u32 {
             return None;
         }
         let len = header.len as usize;
-        let at = self.check_data(peer, header, len).ok()?;
-        let receive = self.receives.get_mut(Key(header.id))?;
-        let fits = at + len <= receive.buffer.len();
+        let (key, at) = match header.kind {
+            Kind::Data => (Key(header.id), self.check_data(peer, header, len).ok()?),
+            Kind::More => match from.open? {
+                Open::Receive(key) => (key, self.receives.get(key)?.arrived()?),
+                Open::Unexpected(_) => return None,
+            },
+            Kind::Eager | Kind::Rts => (self.match_early(peer, header)?, 0),
+            _ => return None,
+        };
+        let receive = self.receives.get_mut(key)?;
+        let fits = len <= receive.buffer.len().saturating_sub(at);
         fits.then_some((&mut receive.buffer, at))
+    }
+
+    /// Matches a message whose first frame is still arriving. Asked again, it gives the same
+    /// receive; so does the frame itself when it is complete.
+    fn match_early(&mut self, peer: u32, header: &Header) -> Option<Key> {
+        if let Some((seq, key)) = self.peers[peer as usize].early {
+            return (seq == header.seq).then_some(key);
+        }
+        self.check_start(peer, header, header.len as usize).ok()?;
+        let envelope = Envelope { context: header.context, source: peer, tag: header.tag };
+        let key = Key(self.matcher.take_posted(&envelope)?);
+        self.peers[peer as usize].early = Some((header.seq, key));
+        Some(key)
     }
 
     /// The payload of a frame for which [`Endpoint::direct`] gave a place is all there.
     ///
     /// # Errors
-    /// When the place is gone or the frame is not the next one.
+    /// As for [`Endpoint::arrive`].
     pub fn arrived_directly(&mut self, peer: u32, header: &Header) -> Result<(), Fault> {
-        let from = &mut self.peers[peer as usize];
-        if header.kind != Kind::Data || header.seq != from.receiving.next() as u32 {
-            return Err(Fault::OutOfTurn(header.kind));
-        }
-        self.check_data(peer, header, header.len as usize)?;
-        let from = &mut self.peers[peer as usize];
-        from.receiving.arrive(header, &&[][..], &self.config)?;
-        self.count_data(peer, Key(header.id), header.len as usize);
-        while let Some(held) = self.peers[peer as usize].receiving.take_held() {
-            self.deliver(peer, &held.header, &&*held.payload)?;
-        }
-        Ok(())
+        self.arrive(peer, header, &Placed(header.len as usize))
     }
 
     pub(super) fn on_cancel(&mut self, peer: u32, header: &Header) -> Result<(), Fault> {

@@ -40,7 +40,7 @@ const RING_LIMITS: Limits =
 
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
 const TCP_LIMITS: Limits =
-    Limits { eager_max: 32 << 10, head_max: 128 << 10, piece: (64 << 10, 128 << 10) };
+    Limits { eager_max: 128 << 10, head_max: 256 << 10, piece: (64 << 10, 256 << 10) };
 
 /// The engine of one rank.
 pub struct Engine {

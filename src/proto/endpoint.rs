@@ -131,7 +131,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             Offer::Later
         };
         // Kept after it was sent: a copy is off the message's way.
-        let kept = if offer == Offer::Kept { Kept::Path } else { Kept::copy_of(bytes) };
+        let kept = if offer == Offer::Kept { Kept::Path } else { to.sending.copy_of(bytes) };
         to.sending.push(header, kept);
         if offer != Offer::Later {
             to.sending.mark_sent();
@@ -287,7 +287,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             Kept::Copy(bytes) => (bytes, None),
             Kept::User(key, offset) | Kept::Lent(key, offset) => match self.sends.get(*key) {
                 Some(send) => {
-                    let lent = matches!(frame.kept, Kept::Lent(..)).then_some(*key);
+                    let lent = matches!(frame.kept, Kept::Lent(..)).then_some((*key, *offset));
                     (send.buffer.slice(*offset, len), lent)
                 }
                 // Complete, so the peer has it; its acknowledgement is on the way.
@@ -295,8 +295,13 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             },
         };
         let offer = paths.offer(peer, &frame.header, payload);
-        if let Some(key) = lent {
-            let kept = if offer == Offer::Kept { Kept::Path } else { Kept::copy_of(payload) };
+        if let Some((key, offset)) = lent {
+            let kept = match self.sends.get(key) {
+                Some(send) if offer != Offer::Kept => {
+                    to.sending.copy_of(send.buffer.slice(offset, len))
+                }
+                _ => Kept::Path,
+            };
             to.sending.keep_unsent(kept);
             self.give_back(key);
         }

@@ -16,18 +16,11 @@ pub(super) enum Kept {
     /// The path keeps it, in memory of our own, until it is acknowledged.
     Path,
     /// A copy.
-    Copy(Box<[u8]>),
+    Copy(Vec<u8>),
     /// In the user's buffer of this send, from this offset on, until the peer says it has it.
     User(Key, usize),
     /// In the user's buffer, which must be free again as soon as the frame was offered once.
     Lent(Key, usize),
-}
-
-impl Kept {
-    #[inline]
-    pub(super) fn copy_of(payload: &[u8]) -> Self {
-        if payload.is_empty() { Self::Empty } else { Self::Copy(payload.into()) }
-    }
 }
 
 #[derive(Debug)]
@@ -48,6 +41,8 @@ pub(super) struct Sending {
     frames: VecDeque<Retained>,
     /// Bytes kept in copies.
     copied: usize,
+    /// Memory of the last copy that was let go: fresh memory would cost page faults.
+    spare: Vec<u8>,
 }
 
 impl Sending {
@@ -73,6 +68,18 @@ impl Sending {
         self.frames.get((self.sent - self.acked) as usize)
     }
 
+    /// Copies a payload, to be kept.
+    #[inline]
+    pub(super) fn copy_of(&mut self, payload: &[u8]) -> Kept {
+        if payload.is_empty() {
+            return Kept::Empty;
+        }
+        let mut copy = std::mem::take(&mut self.spare);
+        copy.clear();
+        copy.extend_from_slice(payload);
+        Kept::Copy(copy)
+    }
+
     /// Says where the payload of the frame that is next to be sent is from now on.
     pub(super) fn keep_unsent(&mut self, kept: Kept) {
         if let Kept::Copy(bytes) = &kept {
@@ -87,7 +94,7 @@ impl Sending {
     pub(super) fn reclaim(&mut self, mut read: impl FnMut(u32, &mut [u8])) {
         for frame in &mut self.frames {
             if matches!(frame.kept, Kept::Path) {
-                let mut bytes = vec![0; frame.header.len as usize].into_boxed_slice();
+                let mut bytes = vec![0; frame.header.len as usize];
                 read(frame.header.seq, &mut bytes);
                 self.copied += bytes.len();
                 frame.kept = Kept::Copy(bytes);
@@ -119,6 +126,9 @@ impl Sending {
         for _ in 0..ahead {
             if let Some(Retained { kept: Kept::Copy(bytes), .. }) = self.frames.pop_front() {
                 self.copied -= bytes.len();
+                if bytes.capacity() > self.spare.capacity() {
+                    self.spare = bytes;
+                }
             }
         }
         self.acked += ahead;
@@ -231,7 +241,8 @@ mod tests {
     fn frames(n: u32) -> Sending {
         let mut sending = Sending::default();
         for _ in 0..n {
-            sending.push(Header::default(), Kept::copy_of(&[1; 100]));
+            let copy = sending.copy_of(&[1; 100]);
+            sending.push(Header::default(), copy);
             sending.mark_sent();
         }
         sending
@@ -265,8 +276,8 @@ mod tests {
             let at = u64::from(u32::MAX);
             Sending { acked: at, sent: at, reached: at, ..Sending::default() }
         };
-        sending.push(Header::default(), Kept::copy_of(&[]));
-        sending.push(Header::default(), Kept::copy_of(&[]));
+        sending.push(Header::default(), Kept::Empty);
+        sending.push(Header::default(), Kept::Empty);
         assert_eq!(sending.unsent().unwrap().header.seq, u32::MAX);
         sending.mark_sent();
         assert_eq!(sending.unsent().unwrap().header.seq, 0);

@@ -533,17 +533,20 @@ fn a_region_too_small_is_refused_with_the_exact_number_of_bytes() {
 fn a_hostile_header_that_never_rests_is_an_error_and_not_an_endless_loop() {
     let file = File::filled(0);
     let target = file.attach(&wanted(2)).unwrap();
-    let done = AtomicBool::new(false);
+    let (done, begun) = (AtomicBool::new(false), Barrier::new(2));
     let refused = std::thread::scope(|scope| {
         let raw = target.raw();
         scope.spawn(|| {
             // Each claim is another's at once, and no id fits its nonce.
             let claim = raw.load_u64(0);
+            raw.store_u64(0, 0xdead_beef);
+            begun.wait();
             while !done.load(Ordering::Relaxed) {
                 raw.store_u64(0, claim.wrapping_add(1));
                 raw.store_u64(0, 0xdead_beef);
             }
         });
+        begun.wait();
         let refused = file.attach(&wanted(2));
         done.store(true, Ordering::Relaxed);
         refused

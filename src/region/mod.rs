@@ -5,8 +5,8 @@
 //! pair is active. [`planner`] says how large blocks may be, and there is a file per way of coming
 //! by shared memory: [`posix`] (a sealed memfd, handed over by [`pass`]), [`mod@file`] (a file on a
 //! mount that members share), [`heap`] (one process, for tests and benchmarks), and between virtual
-//! machines the devices ([`mod@device`]): [`ivshmem`], [`uml`], [`dax`]; [`discover`] lists what is
-//! within reach.
+//! machines the devices ([`mod@device`]): [`ivshmem`], [`uml`], [`dax`]; and between domains of
+//! Xen, pair by pair, [`xen`]. [`discover`] lists what is within reach.
 //!
 //! What belongs here: mapping, identity, allocation. What may be used: the system, and nothing of
 //! this crate. What must never reach this module: messages, ranks' states, and any size, offset or
@@ -21,6 +21,7 @@ pub mod discover;
 pub mod file;
 pub mod heap;
 pub mod identity;
+pub(crate) mod ioctl;
 pub mod ivshmem;
 pub mod layout;
 pub mod pass;
@@ -29,6 +30,7 @@ pub mod posix;
 pub mod section;
 mod sys;
 pub mod uml;
+pub mod xen;
 
 pub use identity::Identity;
 pub use layout::{Block, Geometry, LayoutError, SectionLayout};

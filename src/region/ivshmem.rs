@@ -217,6 +217,17 @@ pub(super) fn map_device(
     kind: &'static str,
     place: &str,
 ) -> Result<Memory, RegionError> {
+    map_device_at(file, 0, bytes, kind, place)
+}
+
+/// The same for a device whose memory is a part of its file.
+pub(super) fn map_device_at(
+    file: &File,
+    offset: u64,
+    bytes: u64,
+    kind: &'static str,
+    place: &str,
+) -> Result<Memory, RegionError> {
     let bytes = usize::try_from(bytes).unwrap_or(usize::MAX) / PAGE * PAGE;
     if bytes == 0 {
         return Err(RegionError::NotARegion {
@@ -226,11 +237,16 @@ pub(super) fn map_device(
         });
     }
     let writable = MmapOptions::new()
+        .offset(offset)
         .len(bytes)
         .map_raw(file)
         .map_err(RegionError::system("mmap", place))?;
     // Not every device can; peers' sections are then read through the other mapping.
-    let readable = MmapOptions::new().len(bytes).map_raw_read_only(file).ok();
+    let readable = MmapOptions::new()
+        .offset(offset)
+        .len(bytes)
+        .map_raw_read_only(file)
+        .ok();
     Ok(Memory {
         kind,
         place: place.to_owned(),

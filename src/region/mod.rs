@@ -5,7 +5,7 @@
 //! pair is active. [`planner`] says how large blocks may be, and there is a file per way of coming
 //! by shared memory: [`posix`] (a sealed memfd, handed over by [`pass`]), [`mod@file`] (a file on a
 //! mount that members share), [`heap`] (one process, for tests and benchmarks), and between virtual
-//! machines the devices ([`mod@device`]): [`ivshmem`], [`uml`], [`dax`]; and between domains of
+//! machines the devices ([`mod@device`]): [`ivshmem`] (also by [`vfio`]), [`uml`], [`dax`]; and between domains of
 //! Xen, pair by pair, [`xen`]. [`discover`] lists what is within reach.
 //!
 //! What belongs here: mapping, identity, allocation. What may be used: the system, and nothing of
@@ -30,6 +30,7 @@ pub mod posix;
 pub mod section;
 mod sys;
 pub mod uml;
+pub mod vfio;
 pub mod xen;
 
 pub use identity::Identity;

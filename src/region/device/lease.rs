@@ -19,6 +19,7 @@ use super::DeviceError;
 use super::layout::{BEAT, BELL, CLAIM_OFFSET, DeviceLayout, EPOCH, LeaseTime, PULSE_OFFSET};
 use super::patience::Patience;
 use crate::region::access::{Held, LINE, Local};
+use crate::region::layout::MAGIC_OFFSET;
 
 /// The lease on a slot of ours.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ impl Lease {
 #[derive(Debug)]
 pub(super) struct Guard {
     lease: Arc<Lease>,
+    /// The section in the slot.
+    section: Local,
     heart: Option<JoinHandle<()>>,
     process: u32,
 }
@@ -85,8 +88,8 @@ impl Guard {
     pub(super) fn start(
         page: Local,
         line: Local,
-        claim: u64,
-        epoch: u64,
+        section: Local,
+        (claim, epoch): (u64, u64),
         time: LeaseTime,
     ) -> io::Result<Self> {
         let lease = Arc::new(Lease {
@@ -101,6 +104,7 @@ impl Guard {
         // From here on the slot is given back whatever happens.
         let mut guard = Self {
             lease: Arc::clone(&lease),
+            section,
             heart: None,
             process: std::process::id(),
         };
@@ -133,6 +137,11 @@ impl Drop for Guard {
         if let Some(heart) = self.heart.take() {
             let _ = heart.join();
         }
+        if self.lease.is_lost() {
+            return;
+        }
+        // What is left behind is no section any more.
+        self.section.store_u64(MAGIC_OFFSET, 0);
         // Fails when the slot was taken from us, and then is not ours to give.
         let _ = self.lease.line.exchange_u64(EPOCH, self.lease.epoch, 0);
     }

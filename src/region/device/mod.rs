@@ -267,9 +267,10 @@ impl Device {
         let table = Table::new(&self.device, &self.layout);
         let slot = table.take(epoch, self.wanted.lease, &self.place)?;
         let line = table.line(slot)?;
-        let guard = Guard::start(page, line, self.attached.word, epoch, self.wanted.lease)
-            .map_err(RegionError::system("starting a thread", &self.place))?;
         let section = self.section(slot)?;
+        let words = (self.attached.word, epoch);
+        let guard = Guard::start(page, line, section.clone(), words, self.wanted.lease)
+            .map_err(RegionError::system("starting a thread", &self.place))?;
         // The magic number first, so that nobody takes a half-cleared header for one.
         section.store_u64(MAGIC_OFFSET, 0);
         section.clear(0, self.section_layout().header_bytes());

@@ -144,7 +144,8 @@ fn grants_and_event_channels_of_xen_carry_bytes_and_rings() {
         xen::own_domain(devices)
     );
     let domain = by_trial.expect("a domain");
-    let (mut own, invitation) = xen::grant(devices, domain, Geometry::default(), 0).unwrap();
+    let (mut own, invitation) =
+        xen::grant(devices, by_trial, domain, Geometry::default(), 0).unwrap();
     let sent = invitation.encode();
     println!(
         "GUEST {} pages in {} bytes",
@@ -167,12 +168,15 @@ fn grants_and_event_channels_of_xen_carry_bytes_and_rings() {
         u32::from_ne_bytes([248, 249, 250, 0])
     );
     drop((theirs, peer));
-    // What was revoked cannot be mapped again.
+    // What was revoked cannot be mapped again, once the kernel has found it unmapped: it looks
+    // every second.
+    std::thread::sleep(Duration::from_secs(4));
     let again = xen::map(devices, domain, &read, 1);
     println!("GUEST revoked: {}", again.unwrap_err());
     // Peer gone first, over and over: nothing is used up.
     for _ in 0..50 {
-        let (own, invitation) = xen::grant(devices, domain, Geometry::default(), 0).unwrap();
+        let (own, invitation) =
+            xen::grant(devices, by_trial, domain, Geometry::default(), 0).unwrap();
         drop(xen::map(devices, domain, &invitation, 1).unwrap());
         drop(own);
     }

@@ -27,19 +27,22 @@ pub use invitation::{Invitation, InvitationError};
 /// Where the devices are: `gntalloc`, `gntdev`, `evtchn`, `xenbus`.
 pub const DEVICES: &str = "/dev/xen";
 
-/// The domain this machine is, if XenStore says so; a hint.
+/// The domain this machine is, if XenStore says so; a hint, and another after a migration. May take
+/// a second where nobody answers.
 #[must_use]
 pub fn own_domain(devices: &Path) -> Option<u16> {
     store::own_domain(&devices.join("xenbus"))
         .or_else(|| store::own_domain(Path::new("/proc/xen/xenbus")))
 }
 
-/// Makes our section for a peer in `domain`, of which we are member `index` (0 or 1).
+/// Makes our section for a peer in `domain`, of which we are member `index` (0 or 1). The invitation
+/// tells the peer that we are domain `ours`.
 ///
 /// # Errors
 /// When this process may not, or the kernel allows no more pages (with what to raise).
 pub fn grant(
     devices: &Path,
+    ours: Option<u16>,
     domain: u16,
     geometry: Geometry,
     index: u32,
@@ -58,7 +61,7 @@ pub fn grant(
         })?;
     let invitation = Invitation {
         identity,
-        domain: own_domain(devices),
+        domain: ours,
         references,
     };
     // Fresh pages are zero, as those of the heap are.
@@ -132,7 +135,9 @@ mod tests {
     #[test]
     fn outside_of_xen_the_missing_device_is_named_with_the_remedy() {
         let nowhere = Path::new("/nonexistent");
-        let said = grant(nowhere, 1, Geometry::MIN, 0).unwrap_err().to_string();
+        let said = grant(nowhere, None, 1, Geometry::MIN, 0)
+            .unwrap_err()
+            .to_string();
         assert!(said.contains("modprobe xen-gntalloc"), "{said}");
     }
 
@@ -142,7 +147,7 @@ mod tests {
         for name in ["gntalloc", "gntdev"] {
             std::os::unix::fs::symlink("/dev/null", directory.path().join(name)).unwrap();
         }
-        let said = grant(directory.path(), 1, Geometry::MIN, 0)
+        let said = grant(directory.path(), None, 1, Geometry::MIN, 0)
             .unwrap_err()
             .to_string();
         assert!(

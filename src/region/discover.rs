@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::device::{DeviceError, Memory};
-use super::{dax, ivshmem, sys, uml};
+use super::{dax, ivshmem, ivshmem_v2, sys, uml};
 
 /// Grants between domains of Xen need these.
 const XEN: [&str; 3] = ["dev/xen/gntalloc", "dev/xen/gntdev", "dev/xen/evtchn"];
@@ -19,8 +19,8 @@ enum Source {
     Ivshmem(ivshmem::Found),
     Uml(PathBuf),
     Dax(PathBuf),
-    /// Not memory for all, but for one peer at a time.
-    Xen,
+    /// Not memory that all divide: granted pair by pair, or divided by the hypervisor.
+    Divided,
     /// Recognised, and not usable as a device region.
     None,
 }
@@ -54,11 +54,12 @@ impl fmt::Display for Candidate {
 }
 
 impl Candidate {
-    /// Whether it is memory that all machines which have it divide among them. Grants of Xen are
-    /// usable and no device: see [`super::xen`].
+    /// Whether it is memory that all machines which have it divide among them. Grants of Xen and the
+    /// output sections of ivshmem-v2 are usable and no devices: see [`super::xen`] and
+    /// [`super::ivshmem_v2`].
     #[must_use]
     pub fn is_device(&self) -> bool {
-        !matches!(self.source, Source::Xen | Source::None)
+        !matches!(self.source, Source::Divided | Source::None)
     }
 
     /// Maps the memory, for [`super::device::Device::open`].
@@ -70,12 +71,12 @@ impl Candidate {
             Source::Ivshmem(found) => found.open(),
             Source::Uml(path) => uml::open(path),
             Source::Dax(path) => dax::open(path),
-            Source::Xen | Source::None => Err(DeviceError::Unusable {
+            Source::Divided | Source::None => Err(DeviceError::Unusable {
                 place: self.place.clone(),
                 why: self
                     .obstacle
                     .clone()
-                    .unwrap_or_else(|| "its memory is granted pair by pair".to_owned()),
+                    .unwrap_or_else(|| "the hypervisor divides its memory, not we".to_owned()),
             }),
         }
     }
@@ -100,6 +101,13 @@ pub fn discover(root: &Path, named: Option<&OsStr>) -> Vec<Candidate> {
         source: Source::Dax(path),
     }));
     found.extend(ivshmem::find(root).into_iter().map(ivshmem_region));
+    found.extend(ivshmem_v2::find(root).into_iter().map(|found| Candidate {
+        kind: "ivshmem-v2",
+        obstacle: found.obstacle(),
+        place: found.address,
+        bytes: None,
+        source: Source::Divided,
+    }));
     found.extend(xen_grants(root));
     found.extend(disks.into_iter().map(|(path, bytes, _)| Candidate {
         kind: "pmem",
@@ -189,7 +197,7 @@ fn xen_grants(root: &Path) -> Option<Candidate> {
         place: "/dev/xen".to_owned(),
         bytes: None,
         obstacle,
-        source: Source::Xen,
+        source: Source::Divided,
     })
 }
 

@@ -6,7 +6,8 @@
 //! by shared memory: [`posix`] (a sealed memfd, handed over by [`pass`]), [`mod@file`] (a file on a
 //! mount that members share), [`heap`] (one process, for tests and benchmarks), and between virtual
 //! machines the devices ([`mod@device`]): [`ivshmem`] (also by [`vfio`]), [`uml`], [`dax`]; and between domains of
-//! Xen, pair by pair, [`xen`]. [`discover`] lists what is within reach.
+//! Xen, pair by pair, [`xen`]. [`ivshmem_v2`] has sections that the
+//! hypervisor protects. [`discover`] lists what is within reach.
 //!
 //! What belongs here: mapping, identity, allocation. What may be used: the system, and nothing of
 //! this crate. What must never reach this module: messages, ranks' states, and any size, offset or
@@ -23,6 +24,7 @@ pub mod heap;
 pub mod identity;
 pub(crate) mod ioctl;
 pub mod ivshmem;
+pub mod ivshmem_v2;
 pub mod layout;
 pub mod pass;
 pub mod planner;

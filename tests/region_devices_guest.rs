@@ -5,14 +5,18 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cohost::doorbell::Interrupt;
+use cohost::doorbell::ivshmem::Doorbell;
 use cohost::doorbell::xen::{EventChannel, own_domain_by_trial};
+use cohost::doorbell::{Far, Interrupt, Policy, Ring, Ringer, Sleeper, Woken};
 use cohost::region::access::LINE;
 use cohost::region::device::{Device, LeaseTime, Wanted};
 use cohost::region::discover::discover;
+use cohost::region::ivshmem;
 use cohost::region::layout::PAGE;
+use cohost::region::vfio::Vfio;
 use cohost::region::xen::{self, Invitation};
 use cohost::region::{Geometry, Identity, OwnSection, PeerSection};
 
@@ -191,4 +195,61 @@ fn grants_and_event_channels_of_xen_carry_bytes_and_rings() {
         until("an event", || heard.drain().then_some(()));
     }
     println!("GUEST xen done");
+}
+
+#[test]
+#[ignore = "runs in a guest with ivshmem-doorbell bound to vfio-pci, with another guest beside it"]
+fn guests_wake_each_other_by_interrupts_of_ivshmem() {
+    let found = ivshmem::find(Path::new("/"));
+    let Some(found) = found.iter().find(|found| found.doorbell) else {
+        println!("GUEST no doorbell device here");
+        return;
+    };
+    println!("GUEST by sysfs: {:?}", found.open().map(|_| ()));
+    let vfio = Arc::new(Vfio::open(Path::new("/"), found).unwrap());
+    println!("GUEST {} vectors", vfio.vectors());
+    let device = Device::open(vfio.memory().unwrap(), &wanted()).unwrap();
+    let (doorbell, events) = Doorbell::open(vfio).unwrap();
+    println!("GUEST bell {:x}, {}", doorbell.address(), device.speed());
+    let mut own = device.claim().unwrap();
+    device.set_bell(&own, doorbell.address());
+    let peer = other(&device, &own);
+    let (me, them) = (own.identity().index, peer.identity().index);
+    own.activate(them).unwrap();
+    until("the other's block", || peer.is_active().then_some(()));
+    let bell = until("the other's bell", || doorbell.bell(device.bell(them)));
+    let (ours, theirs) = (own.pair(them).unwrap(), peer.pair().unwrap());
+    let mut sleeper = Sleeper::new(&own, Policy::Interrupt);
+    sleeper.add(&peer).unwrap();
+    sleeper.add_interrupt(events.into());
+    let mut ringer = Ringer::new(&own, &peer).unwrap().over(Far::Msix(bell));
+    const ROUNDS: u32 = 200;
+    let (start, mut rung, mut bytes) = (Instant::now(), 0, 0);
+    for round in 1..=ROUNDS {
+        let mut go = |ringer: &mut Ringer| {
+            ours.control.store_u32(0, round);
+            bytes += u32::from(ringer.ring_if_armed() == Ring::SendByte);
+        };
+        if me == 0 {
+            go(&mut ringer);
+        }
+        while theirs.control.load_u32(0) < round {
+            let armed = sleeper.arm();
+            if theirs.control.load_u32(0) < round {
+                let woken = armed.sleep(Duration::from_secs(5)).unwrap();
+                assert_eq!(woken, Woken::Rung, "round {round}: no interrupt came");
+                rung += 1;
+            }
+        }
+        if me != 0 {
+            go(&mut ringer);
+        }
+    }
+    println!(
+        "GUEST {rung} sleeps ended by interrupts, {bytes} left to bytes, there and back {:?}",
+        start.elapsed() / ROUNDS
+    );
+    assert!(rung > 0 && bytes == 0);
+    std::thread::sleep(Duration::from_secs(1));
+    println!("GUEST doorbell done");
 }

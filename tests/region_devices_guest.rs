@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cohost::doorbell::ivshmem::Doorbell;
@@ -16,7 +15,6 @@ use cohost::region::device::{Device, LeaseTime, Wanted};
 use cohost::region::discover::discover;
 use cohost::region::ivshmem;
 use cohost::region::layout::PAGE;
-use cohost::region::vfio::Vfio;
 use cohost::region::xen::{self, Invitation};
 use cohost::region::{Geometry, Identity, OwnSection, PeerSection};
 
@@ -205,10 +203,17 @@ fn guests_wake_each_other_by_interrupts_of_ivshmem() {
         println!("GUEST no doorbell device here");
         return;
     };
+    assert!(found.is_bound_to_vfio());
     println!("GUEST by sysfs: {:?}", found.open().map(|_| ()));
-    let vfio = Arc::new(Vfio::open(Path::new("/"), found).unwrap());
+    let best = discover(Path::new("/"), None).remove(0);
+    assert_eq!(
+        (best.kind, best.obstacle.clone()),
+        ("ivshmem-doorbell", None)
+    );
+    let (memory, vfio) = best.open_with_interrupts().unwrap();
+    let vfio = vfio.unwrap();
     println!("GUEST {} vectors", vfio.vectors());
-    let device = Device::open(vfio.memory().unwrap(), &wanted()).unwrap();
+    let device = Device::open(memory, &wanted()).unwrap();
     let (doorbell, events) = Doorbell::open(vfio).unwrap();
     println!("GUEST bell {:x}, {}", doorbell.address(), device.speed());
     let mut own = device.claim().unwrap();

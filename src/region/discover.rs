@@ -6,8 +6,10 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::device::{DeviceError, Memory};
+use super::vfio::Vfio;
 use super::{dax, ivshmem, ivshmem_v2, sys, uml};
 
 /// Grants between domains of Xen need these.
@@ -67,10 +69,23 @@ impl Candidate {
     /// # Errors
     /// When this process may not, or it is no device.
     pub fn open(&self) -> Result<Memory, DeviceError> {
+        Ok(self.open_with_interrupts()?.0)
+    }
+
+    /// The same, with the device itself where it is held through vfio-pci: it can interrupt
+    /// ([`crate::doorbell::ivshmem`]).
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_with_interrupts(&self) -> Result<(Memory, Option<Arc<Vfio>>), DeviceError> {
         match &self.source {
-            Source::Ivshmem(found) => found.open(),
-            Source::Uml(path) => uml::open(path),
-            Source::Dax(path) => dax::open(path),
+            Source::Ivshmem(found) if found.is_bound_to_vfio() => {
+                let vfio = Arc::new(Vfio::open(Path::new("/"), found)?);
+                Ok((vfio.memory()?, Some(vfio)))
+            }
+            Source::Ivshmem(found) => Ok((found.open()?, None)),
+            Source::Uml(path) => Ok((uml::open(path)?, None)),
+            Source::Dax(path) => Ok((dax::open(path)?, None)),
             Source::Divided | Source::None => Err(DeviceError::Unusable {
                 place: self.place.clone(),
                 why: self

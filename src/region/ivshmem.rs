@@ -23,6 +23,8 @@ use super::{RegionError, sys};
 
 /// Where Linux lists PCI devices.
 pub const DEVICES: &str = "sys/bus/pci/devices";
+/// Why sysfs does not give a device.
+const DRIVER: &str = "a driver has it: unbind it, or bind vfio-pci";
 const VENDOR: u32 = 0x1af4;
 const DEVICE: u32 = 0x1110;
 
@@ -99,10 +101,28 @@ fn hex(text: &str) -> Option<u64> {
 }
 
 impl Found {
+    /// Whether vfio-pci has the device: [`super::vfio::Vfio`] opens it then, and sysfs does not.
+    #[must_use]
+    pub fn is_bound_to_vfio(&self) -> bool {
+        let driver = std::fs::read_link(self.directory.join("driver"));
+        driver.is_ok_and(|link| link.file_name().is_some_and(|name| name == "vfio-pci"))
+    }
+
+    /// The number of its IOMMU group, when there is an IOMMU.
+    pub(super) fn iommu_group(&self) -> Option<String> {
+        let link = std::fs::read_link(self.directory.join("iommu_group")).ok()?;
+        Some(link.file_name()?.to_str()?.to_owned())
+    }
+
     /// Why this process cannot use the device now, with the remedy; `None` if nothing speaks
     /// against it. Does not touch the device.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
+        if self.is_bound_to_vfio() {
+            let group = Path::new("/dev/vfio").join(self.iommu_group()?);
+            let error = sys::may_read_and_write(&group).err()?;
+            return Some(super::dax::remedy(&group, &error));
+        }
         let memory = self.directory.join("resource2");
         if let Err(error) = sys::may_read_and_write(&memory) {
             return Some(self.remedy(&memory, &error));
@@ -161,7 +181,7 @@ impl Found {
         let path = self.directory.join("enable");
         std::fs::write(&path, "1").map_err(|error| {
             if error.raw_os_error() == Some(libc::EBUSY) {
-                return self.unusable("a driver has it: unbind the driver".to_owned());
+                return self.unusable(DRIVER.to_owned());
             }
             let why = self.remedy(&path, &error);
             self.unusable(why)
@@ -182,11 +202,9 @@ impl Found {
         let length = self.bytes.unwrap_or(length).min(length);
         map_device(&file, length, "ivshmem", &place).map_err(|error| match error {
             RegionError::System { source, .. } if source.raw_os_error() == Some(libc::EINVAL) => {
-                self.unusable(
-                    "the kernel does not let it be mapped: a driver has it (unbind the driver, or \
-                     use it through vfio-pci), or lockdown is on"
-                        .to_owned(),
-                )
+                self.unusable(format!(
+                    "the kernel does not let it be mapped: {DRIVER}, or lockdown is on"
+                ))
             }
             other => other.into(),
         })

@@ -108,16 +108,13 @@ impl Vfio {
             place: place.clone(),
             why,
         };
-        let number = std::fs::read_link(found.directory.join("iommu_group"))
-            .ok()
-            .and_then(|link| Some(link.file_name()?.to_str()?.to_owned()))
-            .ok_or_else(|| {
-                unusable(
-                    "it is in no IOMMU group: give the guest an IOMMU (-machine q35 -device \
-                     intel-iommu,intremap=off) and boot it with intel_iommu=on"
-                        .to_owned(),
-                )
-            })?;
+        let number = found.iommu_group().ok_or_else(|| {
+            unusable(
+                "it is in no IOMMU group: give the guest an IOMMU (-machine q35 -device \
+                 intel-iommu,intremap=off) and boot it with intel_iommu=on"
+                    .to_owned(),
+            )
+        })?;
         let directory = root.join("dev/vfio");
         let group_path = directory.join(&number);
         let said = |what: &str, error: &io::Error| unusable(remedy(found, what, &number, error));

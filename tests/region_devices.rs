@@ -574,6 +574,39 @@ fn a_lying_identity_reaches_nothing_outside_the_device() {
 }
 
 #[test]
+fn a_device_that_disappears_is_an_event_and_not_a_crash() {
+    let file = File::filled(0);
+    let (here, there) = (
+        file.attach(&wanted(2)).unwrap(),
+        file.attach(&wanted(2)).unwrap(),
+    );
+    let (mut ours, theirs) = (here.claim().unwrap(), there.claim().unwrap());
+    let them = theirs.identity().index;
+    ours.activate(them).unwrap();
+    let pair = ours.pair(them).unwrap();
+    let seen = here.peer(theirs.identity(), ours.identity().index).unwrap();
+    // As an unplugged device does: what is mapped is there no more.
+    let region = std::fs::File::options()
+        .write(true)
+        .open(file.path())
+        .unwrap();
+    region.set_len(0).unwrap();
+    pair.bulk.copy_in(0, &vec![1; pair.bulk.len()]);
+    assert!(ours.is_lost());
+    assert!(seen.check_header().is_err());
+    assert!(!seen.is_active());
+    assert!(theirs.is_lost());
+    assert!(here.claim().is_err());
+    // Another region in its place is attached to like any other.
+    region.set_len(BYTES).unwrap();
+    let back = file.attach(&wanted(2)).unwrap();
+    assert_ne!(back.id(), here.id());
+    let again = back.claim().unwrap();
+    drop((ours, pair, theirs));
+    assert!(!again.is_lost());
+}
+
+#[test]
 fn a_bell_is_heard_of_until_its_owner_is_gone() {
     let device = Device::open(Memory::heap(BYTES as usize), &wanted(2)).unwrap();
     let own = device.claim().unwrap();

@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::MmapRaw;
 
+use super::vanish;
+
 /// Bytes in a cache line of every processor this runs on; sections are laid out in these.
 pub const LINE: usize = 64;
 
@@ -37,6 +39,11 @@ pub struct Mapping {
 enum Keep {
     Map(#[allow(dead_code, reason = "held so that the memory stays mapped")] MmapRaw),
     Heap(Layout),
+    /// The fields are dropped in this order: the watch must end before the memory is unmapped.
+    Watched(
+        #[allow(dead_code, reason = "held for what its drop does")] Option<vanish::Watch>,
+        #[allow(dead_code, reason = "held so that the memory stays mapped")] MmapRaw,
+    ),
     /// The fields are dropped in this order: memory first, then what it came from.
     Held(
         #[allow(dead_code, reason = "held so that the memory stays mapped")] Memory,
@@ -84,6 +91,16 @@ impl Mapping {
             base,
             len,
             keep: Keep::Heap(layout),
+        }
+    }
+
+    /// A mapping of something that may disappear: it holds zeros then (see [`super::vanish`]).
+    pub(super) fn watched(map: MmapRaw) -> Self {
+        let (base, len) = (map.as_mut_ptr(), map.len());
+        Self {
+            base,
+            len,
+            keep: Keep::Watched(vanish::watch(base, len), map),
         }
     }
 

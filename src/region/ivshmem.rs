@@ -268,8 +268,8 @@ pub(super) fn map_device_at(
     Ok(Memory {
         kind,
         place: place.to_owned(),
-        writable: Arc::new(Mapping::from(writable)),
-        readable: readable.map(|map| Arc::new(Mapping::from(map))),
+        writable: Arc::new(Mapping::watched(writable)),
+        readable: readable.map(|map| Arc::new(Mapping::watched(map))),
     })
 }
 

@@ -139,7 +139,7 @@ impl Found {
                 options.map_raw_read_only(&file)
             };
             let map = map.map_err(RegionError::system("mmap", &place))?;
-            Ok::<_, DeviceError>(Arc::new(Mapping::from(map)))
+            Ok::<_, DeviceError>(Arc::new(Mapping::watched(map)))
         };
         let parts = Parts {
             registers: Local::new(map("registers", true)?),

@@ -32,6 +32,7 @@ pub mod posix;
 pub mod section;
 mod sys;
 pub mod uml;
+mod vanish;
 pub mod vfio;
 pub mod xen;
 

@@ -258,3 +258,39 @@ fn guests_wake_each_other_by_interrupts_of_ivshmem() {
     std::thread::sleep(Duration::from_secs(1));
     println!("GUEST doorbell done");
 }
+
+#[test]
+#[ignore = "runs in a guest whose ivshmem device is unplugged and plugged in again meanwhile"]
+fn unplugging_is_noticed_and_the_device_that_comes_back_is_used() {
+    let attach = || {
+        let found = discover(Path::new("/"), None);
+        let usable = found.iter().find(|c| c.kind == "ivshmem")?;
+        let device = Device::open(usable.open().ok()?, &wanted()).ok()?;
+        Some((usable.place.clone(), device))
+    };
+    let (place, device) = attach().unwrap();
+    let mut own = device.claim().unwrap();
+    let peer = 1 - own.identity().index.min(1);
+    own.activate(peer).unwrap();
+    let pair = own.pair(peer).unwrap();
+    println!("GUEST attached {place} {:016x}", device.id());
+    let start = Instant::now();
+    while !own.is_lost() {
+        pair.bulk.copy_in(0, &[1; 4096]);
+        assert!(start.elapsed() < LONG, "nobody unplugged it");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    println!("GUEST noticed that it is gone");
+    drop((own, pair, device));
+    let start = Instant::now();
+    let (place, device) = loop {
+        if let Some(found) = attach() {
+            break found;
+        }
+        assert!(start.elapsed() < LONG, "it did not come back");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let own = device.claim().unwrap();
+    println!("GUEST attached {place} {:016x} again", device.id());
+    assert!(!own.is_lost());
+}

@@ -83,8 +83,10 @@ extern "C" fn on_bus_error(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: the kernel gives a valid pointer, and this signal carries an address.
-    let address = unsafe { (*info).si_addr() } as usize;
+    // SAFETY: the kernel gives a valid pointer.
+    let what = unsafe { &*info };
+    // SAFETY: this signal carries an address.
+    let address = unsafe { what.si_addr() } as usize;
     if !replaced(address) {
         pass_on(signal, info, context);
     }

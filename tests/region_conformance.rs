@@ -177,8 +177,12 @@ impl Kind for DeviceInFile {
         let (wanted, bytes) = wanted(layout);
         let mut made = self.made.lock().unwrap();
         let path = self.directory.path().join(made.len().to_string());
-        // Old garbage, which must not show anywhere.
-        std::fs::write(&path, vec![0xa5; bytes as usize]).unwrap();
+        // Old garbage, which must not show anywhere; but slots that nobody has, so that no test
+        // depends on who seems dead when.
+        let mut garbage = vec![0xa5; bytes as usize];
+        let layout = DeviceLayout::plan(bytes, &wanted).unwrap();
+        garbage[4096..layout.section_offset(0).unwrap()].fill(0);
+        std::fs::write(&path, garbage).unwrap();
         let quick = Wanted {
             lease: cohost::region::device::LeaseTime::at_least(std::time::Duration::ZERO),
             ..wanted

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cohost::region::access::Local;
-use cohost::region::device::{Device, DeviceError, LeaseTime, Memory, Wanted};
+use cohost::region::device::{Device, DeviceError, Memory, Wanted};
 use cohost::region::planner::PlanError;
 use cohost::region::{Geometry, Identity, RegionError, dax};
 
@@ -103,13 +103,9 @@ fn while_it_lives<T>(raw: &Local, work: impl FnOnce() -> T) -> T {
 
 #[test]
 fn garbage_of_every_kind_is_never_believed_and_ends_in_a_working_region() {
-    let quick = Wanted {
-        lease: LeaseTime::at_least(Duration::ZERO),
-        ..wanted(2)
-    };
     // An old region of ours, dead, with bits flipped, is the most credible garbage.
     let old = File::filled(0);
-    let device = old.attach(&quick).unwrap();
+    let device = old.attach(&wanted(2)).unwrap();
     let mut sections = [device.claim().unwrap(), device.claim().unwrap()];
     sections[0].activate(1).unwrap();
     sections[1].activate(0).unwrap();
@@ -140,24 +136,34 @@ fn garbage_of_every_kind_is_never_believed_and_ends_in_a_working_region() {
         flipped[at] ^= 0x10;
         cases.push(flipped);
     }
-    for case in cases {
-        let file = File::filled(0);
-        std::fs::write(file.path(), case).unwrap();
-        let devices = [file.attach(&quick).unwrap(), file.attach(&quick).unwrap()];
-        assert_eq!(devices[0].id(), devices[1].id());
-        let mut a = devices[0].claim().unwrap();
-        let mut b = devices[1].claim().unwrap();
-        let (ia, ib) = (*a.identity(), *b.identity());
-        assert_ne!(ia.index, ib.index);
-        let seen = devices[1].peer(&ia, ib.index).unwrap();
-        assert!(!seen.is_active(), "a stale flag was believed");
-        a.activate(ib.index).unwrap();
-        b.activate(ia.index).unwrap();
-        let cells = seen.pair().unwrap().cells;
-        let mut bytes = vec![1; cells.len()];
-        cells.copy_out(0, &mut bytes);
-        assert!(bytes.iter().all(|&byte| byte == 0), "stale cells");
-    }
+    // At once, since each waits until what is in the leases has seemed dead for long enough.
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| makes_a_working_region(case));
+        }
+    });
+}
+
+fn makes_a_working_region(garbage: Vec<u8>) {
+    let file = File::filled(0);
+    std::fs::write(file.path(), garbage).unwrap();
+    let devices = [
+        file.attach(&wanted(2)).unwrap(),
+        file.attach(&wanted(2)).unwrap(),
+    ];
+    assert_eq!(devices[0].id(), devices[1].id());
+    let mut a = devices[0].claim().unwrap();
+    let mut b = devices[1].claim().unwrap();
+    let (ia, ib) = (*a.identity(), *b.identity());
+    assert_ne!(ia.index, ib.index);
+    let seen = devices[1].peer(&ia, ib.index).unwrap();
+    assert!(!seen.is_active(), "a stale flag was believed");
+    a.activate(ib.index).unwrap();
+    b.activate(ia.index).unwrap();
+    let cells = seen.pair().unwrap().cells;
+    let mut bytes = vec![1; cells.len()];
+    cells.copy_out(0, &mut bytes);
+    assert!(bytes.iter().all(|&byte| byte == 0), "stale cells");
 }
 
 #[test]

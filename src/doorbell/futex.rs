@@ -198,6 +198,7 @@ mod tests {
             header: header.clone(),
             offset: 64,
             seen: 0,
+            futex: true,
         };
         assert_eq!(wait(&[bell()], LONG).unwrap(), Woken::Rung);
         if can_wait_on(2) {
@@ -217,6 +218,7 @@ mod tests {
             header: header.clone(),
             offset,
             seen: 0,
+            futex: true,
         };
         let short = Duration::from_millis(2);
         assert_eq!(wait(&[bell(0)], short).unwrap(), Woken::TimedOut);
@@ -238,6 +240,7 @@ mod tests {
                 header: header.clone(),
                 offset: 0,
                 seen: 0,
+                futex: true,
             })
             .collect();
         assert!(wait(&bells, LONG).is_err());
@@ -252,6 +255,7 @@ mod tests {
             header: header.clone(),
             offset,
             seen: 0,
+            futex: true,
         };
         assert_eq!(wait(&[bell(0)], Duration::MAX).unwrap(), Woken::Rung);
         if can_wait_on(2) {

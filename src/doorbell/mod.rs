@@ -19,23 +19,34 @@
 //! up a word in *its* section, one per peer, and the sleeper waits on all its peers' words at once.
 //! A bell word says nothing but "look again"; whatever it holds is harmless.
 //!
+//! **Peers on other machines** cannot be woken by a futex, and not even those on this one when the
+//! memory is a device's: the kernel knows no futex there. They are rung through the device
+//! ([`ivshmem`], [`xen`]) where it can interrupt, or by the TCP byte. An interrupt, too, only says
+//! "look again"; a lost one ends with the sleep's time limit, a spurious one with a look.
+//!
 //! This folder may use [`crate::region`]. It must never read a ring or a socket: whether there is
 //! work is the caller's question.
 
 mod barrier;
 mod futex;
+mod interrupt;
+pub mod ivshmem;
 #[cfg(test)]
 mod model;
 mod none;
+pub mod xen;
 
 use std::sync::atomic::{Ordering, compiler_fence, fence};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::region::access::{Local, Remote};
 use crate::region::layout::{ARMED_OFFSET, BARRIER_OFFSET};
-use crate::region::{LayoutError, OwnSection, PeerSection};
+use crate::region::{LayoutError, OwnSection, PeerSection, Protection};
+
+use interrupt::FarRinger;
 
 pub use futex::{WAIT_MAX, can_wait_on};
+pub use interrupt::{Far, Interrupt};
 
 /// How a rank wants to be woken. It chooses for itself; what it writes into its armed word tells
 /// its peers.
@@ -46,6 +57,10 @@ pub enum Policy {
     /// A byte on the TCP control connection: works with any mixture of peers, because the sleeper
     /// polls its sockets. The progress engine sends and reads the byte.
     TcpByte,
+    /// An interrupt of a device, from peers on other machines: the sleeper polls descriptors
+    /// ([`Sleeper::interrupts`]), its own or with its sockets. Peers without such a doorbell to us
+    /// send the byte.
+    Interrupt,
     /// Never asleep for longer than a nap; nobody rings.
     None,
 }
@@ -68,6 +83,7 @@ impl Policy {
             Self::None => 0,
             Self::Futex => MARK_FUTEX,
             Self::TcpByte => MARK_BYTE,
+            Self::Interrupt => MARK_INTERRUPT,
         }
     }
 }
@@ -76,6 +92,7 @@ const MARK_BITS: u32 = 2;
 const MARK: u32 = (1 << MARK_BITS) - 1;
 const MARK_FUTEX: u32 = 1;
 const MARK_BYTE: u32 = 2;
+const MARK_INTERRUPT: u32 = 3;
 
 /// Why a sleep did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +100,15 @@ pub enum DoorbellError {
     /// The system refused; sleep another way (sockets, naps) from now on.
     #[error("sleeping on a futex failed: {0}; wake-ups go over the TCP control connection instead")]
     Futex(#[source] std::io::Error),
+    /// The system refused to wait for interrupts.
+    #[error("waiting for interrupts failed: {0}; use the TCP control connection instead")]
+    Interrupt(#[source] std::io::Error),
     /// [`Policy::TcpByte`] sleeps in the poll of the sockets, which is not here.
     #[error("a rank that is woken by a TCP byte sleeps by polling its sockets while armed")]
     PollInstead,
+    /// The peer's memory is a device's.
+    #[error("a futex cannot wait for memory of a device; use the TCP byte or interrupts")]
+    NoFutex,
     /// More peers than a futex can wait for.
     #[error("a futex waits for at most {WAIT_MAX} peers on this machine; use the TCP byte")]
     TooManyPeers,
@@ -110,7 +133,7 @@ pub enum Ring {
     Awake,
     /// This sleep has been rung already, by us.
     AlreadyRung,
-    /// The peer's futex was rung.
+    /// The peer's futex was rung, or its device.
     Rung,
     /// The peer wants a byte on the TCP control connection: the caller must send it.
     SendByte,
@@ -124,12 +147,16 @@ struct Bell {
     offset: usize,
     /// The value before arming.
     seen: u32,
+    /// Whether the kernel can wait for this word.
+    futex: bool,
 }
 
 /// The sleeping side of a rank's doorbell.
 #[derive(Debug)]
 pub struct Sleeper {
-    own: Local,
+    /// Our sections: one, or one for each peer where no section can be seen by all.
+    own: Vec<Local>,
+    interrupts: Vec<Interrupt>,
     policy: Policy,
     /// Counts sleeps, so that peers ring each only once. 30 bits; a peer that misses 2^30 sleeps
     /// and returns at the very same number would find it "already rung", which a sleep's time
@@ -147,7 +174,8 @@ impl Sleeper {
         // From now on `arm` has a barrier executed for those senders that are registered too.
         own.store_u32(BARRIER_OFFSET, u32::from(barrier::register()));
         Self {
-            own,
+            own: vec![own],
+            interrupts: Vec::new(),
             policy,
             sleeps: 0,
             bells: Vec::new(),
@@ -160,9 +188,32 @@ impl Sleeper {
         self.policy
     }
 
-    /// Changes how this rank is woken, from the next sleep on.
+    /// Changes how this rank is woken, from the next sleep on. Where a futex cannot work, because a
+    /// peer's memory is a device's, it is the TCP byte instead: see [`Self::policy`].
     pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
+        self.policy = match policy {
+            Policy::Futex if self.bells.iter().any(|bell| !bell.futex) => Policy::TcpByte,
+            other => other,
+        };
+    }
+
+    /// Says "asleep" in one more section of ours, for a peer that sees no other.
+    pub fn also(&mut self, section: &OwnSection) {
+        let own = section.window().clone();
+        own.store_u32(ARMED_OFFSET, 0);
+        own.store_u32(BARRIER_OFFSET, u32::from(barrier::register()));
+        self.own.push(own);
+    }
+
+    /// Is woken by this interrupt too, from now on.
+    pub fn add_interrupt(&mut self, interrupt: Interrupt) {
+        self.interrupts.push(interrupt);
+    }
+
+    /// What wakes us with [`Policy::Interrupt`], for those who poll it with their sockets.
+    #[must_use]
+    pub fn interrupts(&self) -> &[Interrupt] {
+        &self.interrupts
     }
 
     /// Listens to a peer's bell from now on.
@@ -171,8 +222,18 @@ impl Sleeper {
     /// [`DoorbellError::TooManyPeers`] when the policy is [`Policy::Futex`] and this machine cannot
     /// wait for one more.
     pub fn add(&mut self, peer: &PeerSection) -> Result<(), DoorbellError> {
-        if self.policy == Policy::Futex && !can_wait_on(self.bells.len() + 1) {
-            return Err(DoorbellError::TooManyPeers);
+        // Device memory has no page that a futex could be keyed by.
+        let futex = !matches!(
+            peer.protection(),
+            Protection::Device | Protection::Hypervisor
+        );
+        if self.policy == Policy::Futex {
+            if !futex {
+                return Err(DoorbellError::NoFutex);
+            }
+            if !can_wait_on(self.bells.len() + 1) {
+                return Err(DoorbellError::TooManyPeers);
+            }
         }
         let offset = peer.identity().layout.bell_offset(peer.me())?;
         let header = peer.header().clone();
@@ -181,6 +242,7 @@ impl Sleeper {
             header,
             offset,
             seen: 0,
+            futex,
         });
         Ok(())
     }
@@ -204,15 +266,19 @@ impl Sleeper {
         } else {
             self.sleeps << MARK_BITS | mark
         };
-        self.own.store_u32(ARMED_OFFSET, word);
+        for own in &self.own {
+            own.store_u32(ARMED_OFFSET, word);
+        }
         // SYNC POINT: pairs with the fence in `Ringer::ring_if_armed`, and executes one for those
         // who have none. Our word before our look into the rings, there the message before the
         // look at our word: one sees the other.
         fence(Ordering::SeqCst);
-        if mark != 0 && self.own.load_u32(BARRIER_OFFSET) == 1 && !barrier::everywhere() {
-            // Cannot fail once registered; if it does, senders must use fences from now on, and
-            // those that already chose are caught by the time limit of sleeps.
-            self.own.store_u32(BARRIER_OFFSET, 0);
+        if mark != 0 && barrier::register() && !barrier::everywhere() {
+            // Cannot fail once registered; if it does, new senders must use fences, and those
+            // that already chose are caught by the time limit of sleeps.
+            for own in &self.own {
+                own.store_u32(BARRIER_OFFSET, 0);
+            }
         }
         Armed { sleeper: self }
     }
@@ -235,6 +301,7 @@ impl Armed<'_> {
         match self.sleeper.policy {
             Policy::Futex => futex::wait(&self.sleeper.bells, timeout),
             Policy::TcpByte => Err(DoorbellError::PollInstead),
+            Policy::Interrupt => interrupt::wait(&self.sleeper.interrupts, timeout),
             Policy::None => Ok(none::nap(timeout)),
         }
     }
@@ -242,7 +309,9 @@ impl Armed<'_> {
 
 impl Drop for Armed<'_> {
     fn drop(&mut self) {
-        self.sleeper.own.store_u32(ARMED_OFFSET, 0);
+        for own in &self.sleeper.own {
+            own.store_u32(ARMED_OFFSET, 0);
+        }
     }
 }
 
@@ -256,6 +325,8 @@ pub struct Ringer {
     rung: u32,
     /// The peer executes the barrier for us when it goes to sleep.
     barrier_there: bool,
+    /// How it is rung when it is on another machine.
+    far: Option<FarRinger>,
 }
 
 impl Ringer {
@@ -273,7 +344,15 @@ impl Ringer {
             barrier_there: peer.is_on_this_kernel()
                 && peer.header().load_u32(BARRIER_OFFSET) == 1
                 && barrier::register(),
+            far: None,
         })
+    }
+
+    /// The same for a peer on another machine, which is rung by `far` and never by a futex.
+    #[must_use]
+    pub fn over(mut self, far: Far) -> Self {
+        self.far = Some(FarRinger::new(far));
+        self
     }
 
     /// Wakes the peer if it sleeps. To be called after publishing a message or a position it may
@@ -300,6 +379,10 @@ impl Ringer {
             return Ring::AlreadyRung;
         }
         self.rung = word;
+        if let Some(far) = &mut self.far {
+            let rung = word & MARK == MARK_INTERRUPT && far.ring(Instant::now());
+            return if rung { Ring::Rung } else { Ring::SendByte };
+        }
         if word & MARK != MARK_FUTEX {
             // A mark that we do not know means a peer we do not know how to wake: the byte always
             // works.

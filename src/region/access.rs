@@ -8,6 +8,11 @@
 //!    our own configuration, so a violation is a bug of ours and panics; nothing a peer writes can
 //!    reach an offset without passing a total function first (see [`crate::ring::cursor`]).
 //!
+//! One writer per section is the rule, with one exception: the header and the lease words of a
+//! device that several machines share ([`super::device`]) have many writers. Those words, and no
+//! others, are changed with [`Local::exchange_u64`] and [`Local::add_u64`]; nobody ever waits for
+//! such a word to take a certain value, so whoever dies between two of them holds up nobody.
+//!
 //! A peer may change bytes while they are copied. The copy then holds a mixture, which the layers
 //! above treat like any other untrusted input; it is never looked at in place.
 
@@ -16,6 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::MmapRaw;
+
+use super::vanish;
 
 /// Bytes in a cache line of every processor this runs on; sections are laid out in these.
 pub const LINE: usize = 64;
@@ -32,7 +39,27 @@ pub struct Mapping {
 enum Keep {
     Map(#[allow(dead_code, reason = "held so that the memory stays mapped")] MmapRaw),
     Heap(Layout),
+    /// The fields are dropped in this order: the watch must end before the memory is unmapped.
+    Watched(
+        #[allow(dead_code, reason = "held for what its drop does")] Option<vanish::Watch>,
+        #[allow(dead_code, reason = "held so that the memory stays mapped")] MmapRaw,
+    ),
+    /// The fields are dropped in this order: memory first, then what it came from.
+    Held(
+        #[allow(dead_code, reason = "held so that the memory stays mapped")] Memory,
+        #[allow(dead_code, reason = "held for what its drop does")] Box<dyn Held>,
+    ),
 }
+
+#[derive(Debug)]
+enum Memory {
+    Map(#[allow(dead_code, reason = "held so that the memory stays mapped")] MmapRaw),
+    Part(#[allow(dead_code, reason = "held so that the memory stays mapped")] Arc<Mapping>),
+}
+
+/// What must outlive every window onto some memory, and is dropped right after the last: a lease
+/// to give back, grants to revoke.
+pub(super) trait Held: std::fmt::Debug + Send + Sync {}
 
 // SAFETY: the mapping hands out no references; every access goes through atomics or raw copies,
 // for which concurrent use from several threads or processes is part of the contract.
@@ -64,6 +91,36 @@ impl Mapping {
             base,
             len,
             keep: Keep::Heap(layout),
+        }
+    }
+
+    /// A mapping of something that may disappear: it holds zeros then (see [`super::vanish`]).
+    pub(super) fn watched(map: MmapRaw) -> Self {
+        let (base, len) = (map.as_mut_ptr(), map.len());
+        Self {
+            base,
+            len,
+            keep: Keep::Watched(vanish::watch(base, len), map),
+        }
+    }
+
+    /// A mapping whose `guard` is dropped once it is unmapped.
+    pub(super) fn held(map: MmapRaw, guard: Box<dyn Held>) -> Self {
+        Self {
+            base: map.as_mut_ptr(),
+            len: map.len(),
+            keep: Keep::Held(Memory::Map(map), guard),
+        }
+    }
+
+    /// The memory of `window` as a mapping of its own, whose `guard` is dropped with the last
+    /// window onto it.
+    pub(super) fn part(window: &Local, guard: Box<dyn Held>) -> Self {
+        let Window { base, len, mapping } = &window.0;
+        Self {
+            base: *base,
+            len: *len,
+            keep: Keep::Held(Memory::Part(Arc::clone(mapping)), guard),
         }
     }
 
@@ -269,6 +326,24 @@ impl Local {
     #[inline(always)]
     pub fn store_u64(&self, offset: usize, value: u64) {
         self.0.word(offset).store(value, Ordering::Release);
+    }
+
+    /// Puts `new` in place of `old` at `offset`, if that is what is there; otherwise says what is.
+    /// For the shared header and lease words of a device only.
+    ///
+    /// # Errors
+    /// With the word found.
+    pub(super) fn exchange_u64(&self, offset: usize, old: u64, new: u64) -> Result<(), u64> {
+        self.0
+            .word(offset)
+            .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+            .map(drop)
+    }
+
+    /// Adds to the word at `offset`, wrapping, so that it differs from what it was whoever else
+    /// writes it. For the shared header and lease words of a device only.
+    pub(super) fn add_u64(&self, offset: usize, by: u64) {
+        self.0.word(offset).fetch_add(by, Ordering::AcqRel);
     }
 
     /// Writes the 32-bit word at `offset`, with release ordering.

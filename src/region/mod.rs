@@ -1,11 +1,13 @@
 //! Shared memory that several members of a host can map, divided into sections with one writer
 //! each.
 //!
-//! Every member owns one section, the only one it maps writable; its peers map it read-only. A
-//! section is a header and one block per peer ([`layout`]); a block takes memory only once its
+//! Every member owns one section, the only one it writes; its peers map it read-only. A section is a header and one block per peer ([`layout`]); a block takes memory only once its
 //! pair is active. [`planner`] says how large blocks may be, and there is a file per way of coming
 //! by shared memory: [`posix`] (a sealed memfd, handed over by [`pass`]), [`mod@file`] (a file on a
-//! mount that members share), [`heap`] (one process, for tests and benchmarks).
+//! mount that members share), [`heap`] (one process, for tests and benchmarks), and between virtual
+//! machines the devices ([`mod@device`]): [`ivshmem`] (also by [`vfio`]), [`uml`], [`dax`]; and between domains of
+//! Xen, pair by pair, [`xen`]. [`ivshmem_v2`] has sections that the
+//! hypervisor protects. [`discover`] lists what is within reach.
 //!
 //! What belongs here: mapping, identity, allocation. What may be used: the system, and nothing of
 //! this crate. What must never reach this module: messages, ranks' states, and any size, offset or
@@ -14,15 +16,25 @@
 
 pub mod access;
 mod cmsg;
+pub mod dax;
+pub mod device;
+pub mod discover;
 pub mod file;
 pub mod heap;
 pub mod identity;
+pub(crate) mod ioctl;
+pub mod ivshmem;
+pub mod ivshmem_v2;
 pub mod layout;
 pub mod pass;
 pub mod planner;
 pub mod posix;
 pub mod section;
 mod sys;
+pub mod uml;
+mod vanish;
+pub mod vfio;
+pub mod xen;
 
 pub use identity::Identity;
 pub use layout::{Block, Geometry, LayoutError, SectionLayout};

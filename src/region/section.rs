@@ -7,6 +7,7 @@ use std::sync::Arc;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::access::{Local, Mapping, Remote};
+use super::device::Lease;
 use super::layout::{CHALLENGE_BYTES, PAGE, SectionLayout};
 use super::{Identity, LayoutError, RegionError, file, sys};
 
@@ -20,6 +21,11 @@ pub enum Protection {
     LengthOnly,
     /// Whoever has the same user id can open it for writing, or truncate it.
     FileMode,
+    /// The hypervisor lets peers read, and nobody but us write.
+    Hypervisor,
+    /// Every machine that has the device can write into all of it, and so can every process there
+    /// that may open it: members map what is not theirs read-only because they are polite.
+    Device,
     /// The memory is this process's own.
     Private,
 }
@@ -33,8 +39,11 @@ pub(super) enum Backing {
         place: String,
         name: Option<file::Name>,
     },
-    /// Memory of this process.
+    /// Memory that is zero and all there: of this process, or fresh from the hypervisor.
     Heap,
+    /// Memory of a device, which may hold what others have left there; with the lease on it,
+    /// where it takes one.
+    Device(Option<Arc<Lease>>),
 }
 
 /// Our own block for one peer.
@@ -112,7 +121,18 @@ impl OwnSection {
     pub fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.backing {
             Backing::Store { file, .. } => Some(file.as_fd()),
-            Backing::Heap => None,
+            Backing::Heap | Backing::Device(_) => None,
+        }
+    }
+
+    /// Whether somebody else has taken this section's memory, because its owner had seemed dead
+    /// for long enough (a machine that was suspended). Sticky, and never so for memory without
+    /// leases. Write nothing more then, and drop the section: peers find another epoch in it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        match &self.backing {
+            Backing::Device(Some(lease)) => lease.is_lost(),
+            _ => false,
         }
     }
 
@@ -121,7 +141,7 @@ impl OwnSection {
     pub fn path(&self) -> Option<&std::path::Path> {
         match &self.backing {
             Backing::Store { name, .. } => name.as_ref().map(file::Name::path),
-            Backing::Heap => None,
+            Backing::Heap | Backing::Device(_) => None,
         }
     }
 
@@ -157,9 +177,14 @@ impl OwnSection {
                 directory,
             )?;
         }
-        for page in block.step_by(PAGE) {
-            // Faults the page in now rather than under the first message.
-            self.window.store_u64(page, 0);
+        if let Backing::Device(_) = self.backing {
+            // Rings begin with zeros; what a former owner has left there is not read by anybody.
+            self.window.clear(block.start, block.len());
+        } else {
+            for page in block.step_by(PAGE) {
+                // Faults the page in now rather than under the first message.
+                self.window.store_u64(page, 0);
+            }
         }
         self.active[peer as usize] = true;
         // SYNC POINT: pairs with the load in `PeerSection::is_active`.
@@ -201,16 +226,10 @@ impl OwnSection {
 
     /// The same section as member `me` sees it, within this process; for heap memory only.
     pub(super) fn seen_by(&self, me: u32) -> Result<PeerSection, RegionError> {
-        let source = Source::Heap(self.window.as_remote());
-        let header = self
-            .window
-            .sub(0, self.identity.layout.header_bytes())
-            .as_remote();
-        PeerSection::new(
-            self.identity,
+        PeerSection::within(
+            self.window.as_remote(),
+            &self.identity,
             me,
-            header,
-            source,
             Protection::Private,
             "the heap",
         )
@@ -220,11 +239,12 @@ impl OwnSection {
 #[derive(Debug)]
 enum Source {
     File(File),
-    Heap(Remote),
+    /// All of it is mapped already.
+    Whole(Remote),
 }
 
-/// A peer's section: there is no way to write to it. Only its header is mapped at first, and then
-/// the one block that is meant for us.
+/// A peer's section: there is no way to write to it. Of a file only the header is mapped at first,
+/// and then the one block that is meant for us.
 #[derive(Debug)]
 pub struct PeerSection {
     identity: Identity,
@@ -247,6 +267,19 @@ impl PeerSection {
         check_length(&file, expected.layout.total_bytes() as u64, place)?;
         let header = map_read_only(&file, 0, expected.layout.header_bytes(), place)?;
         Self::new(*expected, me, header, Source::File(file), protection, place)
+    }
+
+    /// Checks a section that is mapped already; `whole` has the length that its layout says.
+    pub(super) fn within(
+        whole: Remote,
+        expected: &Identity,
+        me: u32,
+        protection: Protection,
+        place: &str,
+    ) -> Result<Self, RegionError> {
+        let header = whole.sub(0, expected.layout.header_bytes());
+        let source = Source::Whole(whole);
+        Self::new(*expected, me, header, source, protection, place)
     }
 
     fn new(
@@ -348,7 +381,7 @@ impl PeerSection {
                 check_length(file, self.identity.layout.total_bytes() as u64, &self.place)?;
                 map_read_only(file, start, block.whole.len(), &self.place)?
             }
-            Source::Heap(all) => all.sub(start, block.whole.len()),
+            Source::Whole(all) => all.sub(start, block.whole.len()),
         };
         let part = |range: std::ops::Range<usize>| whole.sub(range.start - start, range.len());
         Ok(RemotePair {

@@ -117,3 +117,13 @@ pub(super) fn effective_uid() -> u32 {
     // SAFETY: cannot fail, touches no memory.
     unsafe { libc::geteuid() }
 }
+
+/// Whether this process may open `path` for reading and writing, without opening it: some devices
+/// act on being opened.
+pub(super) fn may_read_and_write(path: &Path) -> io::Result<()> {
+    let mut name = path.as_os_str().as_bytes().to_vec();
+    name.push(0);
+    let name = CStr::from_bytes_with_nul(&name).map_err(io::Error::other)?;
+    // SAFETY: `name` is a C string that outlives the call.
+    retried(|| unsafe { libc::access(name.as_ptr(), libc::R_OK | libc::W_OK) }).map(drop)
+}

@@ -300,14 +300,8 @@ impl Campaign {
 /// Memory that can be had without swapping, in bytes; `None` when the kernel does not tell.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim()
-        .strip_suffix(" kB")?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The command line of a rank.
@@ -344,11 +338,7 @@ fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
         })
     });
     let samples = samples.collect::<Result<Vec<_>, _>>()?;
-    if samples.is_empty() {
-        Err("rank 0 printed no sample".to_owned())
-    } else {
-        Ok(samples)
-    }
+    if samples.is_empty() { Err("rank 0 printed no sample".to_owned()) } else { Ok(samples) }
 }
 
 fn is_interrupted(outcome: &Outcome) -> bool {
@@ -363,47 +353,25 @@ pub(crate) fn collect(layout: &str, samples: impl IntoIterator<Item = Sample>) -
         let Ok(benchmark) = sample.benchmark.parse::<Benchmark>() else {
             continue;
         };
-        let at = all
-            .iter()
-            .position(|s| s.benchmark == benchmark)
-            .unwrap_or_else(|| {
-                let (layout, ranks) = (layout.to_owned(), sample.ranks);
-                all.push(Series {
-                    benchmark,
-                    layout,
-                    ranks,
-                    samples: BTreeMap::new(),
-                });
-                all.len() - 1
-            });
-        all[at]
-            .samples
-            .entry(sample.bytes)
-            .or_default()
-            .push(sample);
+        let at = all.iter().position(|s| s.benchmark == benchmark).unwrap_or_else(|| {
+            let (layout, ranks) = (layout.to_owned(), sample.ranks);
+            all.push(Series { benchmark, layout, ranks, samples: BTreeMap::new() });
+            all.len() - 1
+        });
+        all[at].samples.entry(sample.bytes).or_default().push(sample);
     }
     all
 }
 
 /// Wrong bytes in all samples of a series.
 pub(crate) fn defects(series: &Series) -> u64 {
-    series
-        .samples
-        .values()
-        .flatten()
-        .filter_map(|s| s.defects)
-        .sum()
+    series.samples.values().flatten().filter_map(|s| s.defects).sum()
 }
 
 /// The result file of these series.
 pub(crate) fn document(provenance: Provenance, limits: Limits, all: &[Series]) -> Document {
     let results = all.iter().flat_map(results_of).collect();
-    Document {
-        schema: SCHEMA.to_owned(),
-        provenance,
-        limits,
-        results,
-    }
+    Document { schema: SCHEMA.to_owned(), provenance, limits, results }
 }
 
 fn results_of(series: &Series) -> Vec<BenchResult> {

@@ -47,10 +47,7 @@ pub enum InJobError {
 /// # Errors
 /// [`InJobError`].
 pub fn worker(work: &Work) -> Result<(), InJobError> {
-    let job = crate::init().map_err(|source| InJobError::Job {
-        action: "join",
-        source,
-    })?;
+    let job = crate::init().map_err(|source| InJobError::Job { action: "join", source })?;
     worker::run(job.world(), work, &mut |sample| {
         let mut line = serde_json::to_string(&sample)?;
         line.push('\n');
@@ -58,10 +55,7 @@ pub fn worker(work: &Work) -> Result<(), InJobError> {
         out.write_all(line.as_bytes())?;
         out.flush()
     })?;
-    job.finalize().map_err(|source| InJobError::Job {
-        action: "leave",
-        source,
-    })
+    job.finalize().map_err(|source| InJobError::Job { action: "leave", source })
 }
 
 /// A rank under another launcher: rank 0 prints IMB's tables, and the result file if asked.
@@ -71,15 +65,8 @@ pub fn worker(work: &Work) -> Result<(), InJobError> {
 /// [`InJobError`].
 pub fn tables(work: &Work, json: Option<&Path>) -> Result<bool, InJobError> {
     // Before joining, since the others then sleep in the launcher's barrier instead of polling.
-    let front = if is_first() {
-        Some(Front::open(work, json)?)
-    } else {
-        None
-    };
-    let job = crate::init().map_err(|source| InJobError::Job {
-        action: "join",
-        source,
-    })?;
+    let front = if is_first() { Some(Front::open(work, json)?) } else { None };
+    let job = crate::init().map_err(|source| InJobError::Job { action: "join", source })?;
     let good = match front {
         Some(mut front) => {
             worker::run(job.world(), work, &mut |sample| front.take(sample))?;
@@ -90,10 +77,7 @@ pub fn tables(work: &Work, json: Option<&Path>) -> Result<bool, InJobError> {
             true
         }
     };
-    job.finalize().map_err(|source| InJobError::Job {
-        action: "leave",
-        source,
-    })?;
+    job.finalize().map_err(|source| InJobError::Job { action: "leave", source })?;
     Ok(good)
 }
 
@@ -158,11 +142,8 @@ impl Front {
         print_to_stdout("\n\n# All processes entering MPI_Finalize\n\n")?;
         let wrong: u64 = self.done.iter().map(defects).sum();
         if let Some(path) = json {
-            let provenance = Provenance {
-                off_cache: self.off_cache,
-                runs: 1,
-                ..self.gathered.finish()
-            };
+            let provenance =
+                Provenance { off_cache: self.off_cache, runs: 1, ..self.gathered.finish() };
             document(provenance, self.limits, &self.done).write(path)?;
         }
         if wrong > 0 {

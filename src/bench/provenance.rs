@@ -36,10 +36,7 @@ pub fn gather() -> Gathered {
         waiting: "spin, yield, sleep".to_owned(),
         ..Provenance::default()
     };
-    Gathered {
-        provenance,
-        steal_before_us: usage::steal_us(),
-    }
+    Gathered { provenance, steal_before_us: usage::steal_us() }
 }
 
 impl Gathered {
@@ -47,10 +44,7 @@ impl Gathered {
     #[must_use]
     pub fn finish(self) -> Provenance {
         let steal_us = (usage::steal_us() - self.steal_before_us).max(0.0);
-        Provenance {
-            steal_us,
-            ..self.provenance
-        }
+        Provenance { steal_us, ..self.provenance }
     }
 
     /// What was gathered at the beginning.
@@ -62,34 +56,22 @@ impl Gathered {
 
 /// Identifier of the hypervisor, as `cohost detect` prints it.
 fn hypervisor() -> String {
-    detect::verdict(&detect::Evidence::gather())
-        .hypervisor
-        .as_str()
-        .to_owned()
+    detect::verdict(&detect::Evidence::gather()).hypervisor.as_str().to_owned()
 }
 
 /// Processor model and architecture.
 fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    format!(
-        "{} ({})",
-        cpu_model(&text).unwrap_or(UNKNOWN),
-        std::env::consts::ARCH
-    )
+    format!("{} ({})", cpu_model(&text).unwrap_or(UNKNOWN), std::env::consts::ARCH)
 }
 
 fn cpu_model(cpuinfo: &str) -> Option<&str> {
     // x86 says `model name`, POWER and User-Mode Linux `cpu`, some ARM `Hardware`.
     let value = |key: &str| {
         let mut pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
-        pairs
-            .find(|(k, _)| k.trim() == key)
-            .map(|(_, v)| v.trim())
-            .filter(|v| !v.is_empty())
+        pairs.find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim()).filter(|v| !v.is_empty())
     };
-    value("model name")
-        .or_else(|| value("cpu"))
-        .or_else(|| value("Hardware"))
+    value("model name").or_else(|| value("cpu")).or_else(|| value("Hardware"))
 }
 
 fn kernel() -> String {
@@ -100,18 +82,12 @@ fn kernel() -> String {
 fn versions() -> BTreeMap<String, String> {
     let rustc = option_env!("COHOST_RUSTC").unwrap_or(UNKNOWN);
     let pairs = [("cohost", env!("CARGO_PKG_VERSION")), ("rustc", rustc)];
-    pairs
-        .map(|(name, version)| (name.to_owned(), version.to_owned()))
-        .into()
+    pairs.map(|(name, version)| (name.to_owned(), version.to_owned())).into()
 }
 
 fn first_line(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
-    let line = text
-        .lines()
-        .next()
-        .map(str::trim)
-        .filter(|line| !line.is_empty());
+    let line = text.lines().next().map(str::trim).filter(|line| !line.is_empty());
     line.unwrap_or(UNKNOWN).to_owned()
 }
 
@@ -121,10 +97,7 @@ mod tests {
 
     #[test]
     fn the_processor_is_found_by_each_architectures_key() {
-        assert_eq!(
-            cpu_model("processor\t: 0\nmodel name\t: AMD EPYC\n"),
-            Some("AMD EPYC")
-        );
+        assert_eq!(cpu_model("processor\t: 0\nmodel name\t: AMD EPYC\n"), Some("AMD EPYC"));
         assert_eq!(
             cpu_model("cpu\t\t: POWER9, altivec supported\n"),
             Some("POWER9, altivec supported")
@@ -135,14 +108,7 @@ mod tests {
     #[test]
     fn nothing_is_left_empty() {
         let p = gather().finish();
-        for text in [
-            &p.hypervisor,
-            &p.machine,
-            &p.kernel,
-            &p.clock_source,
-            &p.commit,
-            &p.mapping,
-        ] {
+        for text in [&p.hypervisor, &p.machine, &p.kernel, &p.clock_source, &p.commit, &p.mapping] {
             assert!(!text.trim().is_empty(), "{p:?}");
         }
         assert!(p.versions.values().all(|v| !v.is_empty()));

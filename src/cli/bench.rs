@@ -98,14 +98,11 @@ fn parse_target(text: &str) -> Result<Target, String> {
 
 fn parse_layout(text: &str) -> Result<Layout, String> {
     let usual = LAYOUTS.join(", ");
-    text.parse::<Layout>()
-        .map_err(|e| format!("{e} (the usual ones are {usual})"))
+    text.parse::<Layout>().map_err(|e| format!("{e} (the usual ones are {usual})"))
 }
 
 fn parse_path(text: &str) -> Result<PathPolicy, String> {
-    text.to_ascii_lowercase()
-        .parse::<PathPolicy>()
-        .map_err(|e| e.to_string())
+    text.to_ascii_lowercase().parse::<PathPolicy>().map_err(|e| e.to_string())
 }
 
 fn parse_sizes(text: &str) -> Result<Sizes, sizes::SizesError> {
@@ -113,10 +110,7 @@ fn parse_sizes(text: &str) -> Result<Sizes, sizes::SizesError> {
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
-    let seconds = text
-        .parse::<f64>()
-        .ok()
-        .filter(|s| *s > 0.0 && *s <= 86_400.0);
+    let seconds = text.parse::<f64>().ok().filter(|s| *s > 0.0 && *s <= 86_400.0);
     seconds.ok_or_else(|| "give seconds above 0 and up to 86400".to_owned())
 }
 
@@ -124,9 +118,7 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 #[must_use]
 pub fn run(args: &BenchArgs) -> ExitCode {
     let outcome = if args.worker {
-        in_job::worker(&args.work())
-            .map_err(|e| e.to_string())
-            .map(|()| true)
+        in_job::worker(&args.work()).map_err(|e| e.to_string()).map(|()| true)
     } else if launched() {
         run_in_job(args)
     } else if args.only_limits() {
@@ -175,23 +167,12 @@ impl BenchArgs {
             })
             .collect();
         let tour = named.is_empty();
-        let usual = if tour {
-            TOUR_SAMPLE_SECONDS
-        } else {
-            SAMPLE_SECONDS_MAX
-        };
-        let benchmarks = if tour {
-            vec![Benchmark::PingPong, Benchmark::Alltoall]
-        } else {
-            named
-        };
+        let usual = if tour { TOUR_SAMPLE_SECONDS } else { SAMPLE_SECONDS_MAX };
+        let benchmarks = if tour { vec![Benchmark::PingPong, Benchmark::Alltoall] } else { named };
         let max = self.max_size.unwrap_or(sizes::DEFAULT_MAX_BYTES);
         Work {
             benchmarks,
-            sizes: self
-                .sizes
-                .clone()
-                .map_or_else(|| sizes::standard(max), |list| list.0),
+            sizes: self.sizes.clone().map_or_else(|| sizes::standard(max), |list| list.0),
             check: self.check,
             off_cache: self.off_cache,
             sample_seconds_max: self.time.unwrap_or(usual),
@@ -226,10 +207,7 @@ impl BenchArgs {
             ("--ranks-per-vm", self.ranks_per_vm.is_some()),
             ("--netns", self.netns),
         ];
-        given
-            .iter()
-            .find(|(_, given)| *given)
-            .map(|(name, _)| *name)
+        given.iter().find(|(_, given)| *given).map(|(name, _)| *name)
     }
 }
 
@@ -265,10 +243,7 @@ fn judge(verdict: &Verdict) -> u8 {
         eprintln!("cohost bench: {} bytes arrived wrong", verdict.defects);
     }
     if verdict.failed > 0 {
-        eprintln!(
-            "cohost bench: {} launches failed and are not in the figures",
-            verdict.failed
-        );
+        eprintln!("cohost bench: {} launches failed and are not in the figures", verdict.failed);
     }
     u8::from(!verdict.is_good())
 }
@@ -292,12 +267,8 @@ fn only_limits(json: Option<&Path>) -> Result<bool, String> {
     print_to_stdout(&text::limits(&limits)).map_err(|e| format!("cannot write the limits: {e}"))?;
     if let Some(path) = json {
         let provenance = gathered.finish();
-        let document = Document {
-            schema: SCHEMA.to_owned(),
-            provenance,
-            limits,
-            results: Vec::new(),
-        };
+        let document =
+            Document { schema: SCHEMA.to_owned(), provenance, limits, results: Vec::new() };
         document.write(path).map_err(|e| e.to_string())?;
     }
     Ok(true)

@@ -70,11 +70,7 @@ impl Policy {
     /// sockets that must wake it too.
     #[must_use]
     pub fn choose(ring_peers: usize, sockets: bool) -> Self {
-        if !sockets && can_wait_on(ring_peers) {
-            Self::Futex
-        } else {
-            Self::TcpByte
-        }
+        if !sockets && can_wait_on(ring_peers) { Self::Futex } else { Self::TcpByte }
     }
 
     /// What an armed word of this policy holds in its lowest two bits; 0 is "awake".
@@ -173,13 +169,7 @@ impl Sleeper {
         own.store_u32(ARMED_OFFSET, 0);
         // From now on `arm` has a barrier executed for those senders that are registered too.
         own.store_u32(BARRIER_OFFSET, u32::from(barrier::register()));
-        Self {
-            own: vec![own],
-            interrupts: Vec::new(),
-            policy,
-            sleeps: 0,
-            bells: Vec::new(),
-        }
+        Self { own: vec![own], interrupts: Vec::new(), policy, sleeps: 0, bells: Vec::new() }
     }
 
     /// How this rank is woken.
@@ -223,10 +213,7 @@ impl Sleeper {
     /// wait for one more.
     pub fn add(&mut self, peer: &PeerSection) -> Result<(), DoorbellError> {
         // Device memory has no page that a futex could be keyed by.
-        let futex = !matches!(
-            peer.protection(),
-            Protection::Device | Protection::Hypervisor
-        );
+        let futex = !matches!(peer.protection(), Protection::Device | Protection::Hypervisor);
         if self.policy == Policy::Futex {
             if !futex {
                 return Err(DoorbellError::NoFutex);
@@ -237,13 +224,7 @@ impl Sleeper {
         }
         let offset = peer.identity().layout.bell_offset(peer.me())?;
         let header = peer.header().clone();
-        self.bells.push(Bell {
-            peer: peer.identity().index,
-            header,
-            offset,
-            seen: 0,
-            futex,
-        });
+        self.bells.push(Bell { peer: peer.identity().index, header, offset, seen: 0, futex });
         Ok(())
     }
 
@@ -261,11 +242,7 @@ impl Sleeper {
         }
         self.sleeps = self.sleeps.wrapping_add(1);
         let mark = self.policy.mark();
-        let word = if mark == 0 {
-            0
-        } else {
-            self.sleeps << MARK_BITS | mark
-        };
+        let word = if mark == 0 { 0 } else { self.sleeps << MARK_BITS | mark };
         for own in &self.own {
             own.store_u32(ARMED_OFFSET, word);
         }
@@ -389,8 +366,7 @@ impl Ringer {
             return Ring::SendByte;
         }
         // We alone write this word. The kernel orders the store before the wake.
-        self.own
-            .store_u32(self.bell, self.own.load_u32(self.bell).wrapping_add(1));
+        self.own.store_u32(self.bell, self.own.load_u32(self.bell).wrapping_add(1));
         futex::wake(self.own.futex_word(self.bell));
         Ring::Rung
     }

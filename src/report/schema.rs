@@ -212,18 +212,14 @@ impl TryFrom<ResultUnchecked> for BenchResult {
     fn try_from(r: ResultUnchecked) -> Result<BenchResult, String> {
         let name = format!("{} {} at {} bytes", r.benchmark, r.layout, r.bytes);
         if r.benchmark.is_empty() || r.layout.is_empty() || r.path.is_empty() {
-            return Err(format!(
-                "{name}: benchmark, layout and path must not be empty"
-            ));
+            return Err(format!("{name}: benchmark, layout and path must not be empty"));
         }
         if r.ranks == 0 || r.repetitions == 0 {
             return Err(format!("{name}: ranks and repetitions must be at least 1"));
         }
         if r.samples_us.is_empty() || r.samples_us.len() > SAMPLES_MAX {
             let n = r.samples_us.len();
-            return Err(format!(
-                "{name}: {n} samples, where 1 to {SAMPLES_MAX} can be"
-            ));
+            return Err(format!("{name}: {n} samples, where 1 to {SAMPLES_MAX} can be"));
         }
         let t = &r.t_us;
         let times = [t.mean, t.median, t.min, t.max, r.mbytes_per_s];
@@ -232,10 +228,7 @@ impl TryFrom<ResultUnchecked> for BenchResult {
             not_negative(*value).map_err(|e| format!("{name}: {e}"))?;
         }
         if t.min > t.max {
-            return Err(format!(
-                "{name}: the minimum {} is above the maximum {}",
-                t.min, t.max
-            ));
+            return Err(format!("{name}: the minimum {} is above the maximum {}", t.min, t.max));
         }
         if let Some([low, high]) = t.ci95
             && !(low.is_finite() && high.is_finite() && low <= high)
@@ -272,11 +265,7 @@ impl TryFrom<LimitsUnchecked> for Limits {
 
     fn try_from(l: LimitsUnchecked) -> Result<Limits, String> {
         let tables = [&l.two_copy_us, &l.memcpy_mbytes_per_s, &l.tcp_us];
-        for value in tables
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .chain(&l.cell_us)
-        {
+        for value in tables.into_iter().flat_map(BTreeMap::values).chain(&l.cell_us) {
             not_negative(*value).map_err(|e| format!("limits: {e}"))?;
         }
         Ok(Limits {
@@ -332,20 +321,12 @@ impl Document {
     /// # Errors
     /// As [`Document::from_text`], and [`SchemaError::Io`] or [`SchemaError::TooLarge`].
     pub fn read(path: &Path) -> Result<Document, SchemaError> {
-        let io = |source| SchemaError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| SchemaError::Io { action: "read", path: path.to_owned(), source };
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(io)?;
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(SchemaError::TooLarge {
-                path: path.to_owned(),
-            });
+            return Err(SchemaError::TooLarge { path: path.to_owned() });
         }
         let text = String::from_utf8(bytes).map_err(|e| {
             let line = 1 + e.as_bytes().iter().filter(|b| **b == b'\n').count();
@@ -364,11 +345,7 @@ impl Document {
     /// # Errors
     /// [`SchemaError::Io`] with the file and the system's reason.
     pub fn write(&self, path: &Path) -> Result<(), SchemaError> {
-        let io = |source| SchemaError::Io {
-            action: "write",
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| SchemaError::Io { action: "write", path: path.to_owned(), source };
         let text = self.to_text().map_err(|e| io(e.into()))?;
         replace_file(path, text.as_bytes()).map_err(io)
     }
@@ -379,11 +356,7 @@ impl Document {
 /// # Errors
 /// [`SchemaError::Io`] with the file and the system's reason.
 pub fn check_writable(path: &Path) -> Result<(), SchemaError> {
-    let io = |source| SchemaError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| SchemaError::Io { action: "write", path: path.to_owned(), source };
     if path.exists() {
         OpenOptions::new().append(true).open(path).map_err(io)?;
     } else {
@@ -432,23 +405,13 @@ fn check_schema(text: &str, path: &Path) -> Result<(), SchemaError> {
         Some(serde_json::Value::String(found)) if is_newer(&found) => {
             Err(SchemaError::Newer { path, line, found })
         }
-        Some(other) => Err(SchemaError::Foreign {
-            path,
-            line,
-            found: other.to_string(),
-        }),
-        None => Err(SchemaError::Foreign {
-            path,
-            line,
-            found: "missing".to_owned(),
-        }),
+        Some(other) => Err(SchemaError::Foreign { path, line, found: other.to_string() }),
+        None => Err(SchemaError::Foreign { path, line, found: "missing".to_owned() }),
     }
 }
 
 fn is_newer(schema: &str) -> bool {
-    let version = schema
-        .strip_prefix("cohost-bench/")
-        .and_then(|v| v.parse::<u64>().ok());
+    let version = schema.strip_prefix("cohost-bench/").and_then(|v| v.parse::<u64>().ok());
     version.is_some_and(|v| v > 1)
 }
 
@@ -464,15 +427,10 @@ fn damaged(error: &serde_json::Error, path: &Path) -> SchemaError {
         }
         _ => {
             let text = error.to_string();
-            text.rfind(" at line ")
-                .map_or(text.clone(), |at| text[..at].to_owned())
+            text.rfind(" at line ").map_or(text.clone(), |at| text[..at].to_owned())
         }
     };
-    SchemaError::Damaged {
-        path: path.to_owned(),
-        line: error.line().max(1),
-        reason,
-    }
+    SchemaError::Damaged { path: path.to_owned(), line: error.line().max(1), reason }
 }
 
 #[cfg(test)]

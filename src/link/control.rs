@@ -116,7 +116,7 @@ impl Control {
             _ => return None,
         };
         let empty = !matches!(control, Self::FallBack { .. });
-        (!(empty && !payload.is_empty())).then_some((control, ack))
+        (!empty || payload.is_empty()).then_some((control, ack))
     }
 }
 

@@ -95,7 +95,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
         let begun = to.opening.is_some() || !to.waiting.is_empty();
         // Messages that begin and messages under way take turns.
-        let stream = !to.streams.is_empty() && !(begun && to.stream_last);
+        let stream_due = !begun || !to.stream_last;
+        let stream = !to.streams.is_empty() && stream_due;
         to.stream_last = stream;
         if stream {
             self.number_data(peer, limits)

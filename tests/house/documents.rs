@@ -1,0 +1,64 @@
+//! What documents name: links, files and commands.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Folders whose files documents speak of.
+const FOLDERS: &[&str] = &["src/", "tests/", "docs/", "benches/", "lab/", "ffi/", ".ci/"];
+
+/// Links of a document to files that are not there.
+pub fn dead_links(root: &Path, document: &Path, text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let files = targets
+        .map(|(target, _)| target.split('#').next().unwrap_or_default())
+        .filter(|target| !target.is_empty() && !target.contains("://"));
+    let folder = document.parent().unwrap_or(root);
+    files
+        .filter(|target| !folder.join(target).exists())
+        .map(|target| format!("{} links to {target}, which is not there", document.display()))
+        .collect()
+}
+
+/// Files named between backticks by their path from the root that are not there.
+pub fn missing_files(root: &Path, document: &Path, text: &str) -> Vec<String> {
+    // Per line: a block of code begins with backticks too.
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    spans
+        .filter(|span| FOLDERS.iter().any(|folder| span.starts_with(folder)))
+        .filter(|span| !span.contains(['*', ' ', '<', '{', '$']))
+        .filter(|span| !root.join(span).exists())
+        .map(|span| format!("{} names {span}, which is not there", document.display()))
+        .collect()
+}
+
+/// What the command says of itself.
+pub fn help() -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_cohost")).arg("--help").output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The commands that its help lists: words that begin a line by two blanks.
+pub fn commands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| !line.starts_with("Commands:")).skip(1);
+    listed
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Words after `cohost` in spans and blocks of code that are no command.
+pub fn unknown_commands(text: &str, commands: &[String]) -> Vec<String> {
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let calls = spans.chain(text.lines().filter_map(|line| line.strip_prefix("$ ")));
+    let words = calls.flat_map(|call| {
+        let words: Vec<&str> = call.split_whitespace().collect();
+        let pairs = words.windows(2).filter(|pair| pair[0] == "cohost");
+        pairs.map(|pair| pair[1].to_owned()).collect::<Vec<_>>()
+    });
+    words
+        .filter(|word| !word.starts_with('-') && !commands.contains(word))
+        .map(|word| format!("there is no command `cohost {word}`"))
+        .collect()
+}

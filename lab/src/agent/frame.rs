@@ -117,9 +117,12 @@ pub(crate) fn encode_credit(channel: Channel, bytes: usize) -> [u8; 5] {
 
 /// The channel and number of bytes of a [`Channel::Credit`] frame.
 pub(crate) fn decode_credit(payload: &[u8]) -> Result<(Channel, usize), FrameError> {
-    let [channel, bytes @ ..] = *<&[u8; 5]>::try_from(payload)
-        .map_err(|_| FrameError::Malformed("credit"))?;
-    Ok((Channel::try_from(channel)?, u32::from_le_bytes(bytes) as usize))
+    let [channel, bytes @ ..] =
+        *<&[u8; 5]>::try_from(payload).map_err(|_| FrameError::Malformed("credit"))?;
+    Ok((
+        Channel::try_from(channel)?,
+        u32::from_le_bytes(bytes) as usize,
+    ))
 }
 
 /// How a program ended.
@@ -171,7 +174,11 @@ impl Start {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FrameError> {
         let mut out = vec![u8::from(self.pmi)];
         let pairs = self.env.iter().flat_map(|(name, value)| [name, value]);
-        let texts: Vec<&OsString> = [&self.program].into_iter().chain(&self.args).chain(pairs).collect();
+        let texts: Vec<&OsString> = [&self.program]
+            .into_iter()
+            .chain(&self.args)
+            .chain(pairs)
+            .collect();
         let total = 5 + texts.iter().map(|text| text.len() + 2).sum::<usize>();
         if total > MAX_PAYLOAD {
             return Err(FrameError::StartTooLong(total));
@@ -233,9 +240,8 @@ impl Token {
     /// A fresh one.
     pub fn random() -> Result<Token, crate::LabError> {
         let mut bits = [0; 16];
-        getrandom::fill(&mut bits).map_err(|error| {
-            crate::LabError::io("random numbers", std::io::Error::other(error))
-        })?;
+        getrandom::fill(&mut bits)
+            .map_err(|error| crate::LabError::io("random numbers", std::io::Error::other(error)))?;
         let mut digits = [0; 32];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(bits) {
             pair.copy_from_slice(format!("{byte:02x}").as_bytes());
@@ -260,7 +266,12 @@ impl Token {
     /// Compares without telling by the time it takes where the difference is.
     pub(crate) fn matches(&self, other: &[u8]) -> bool {
         other.len() == self.0.len()
-            && self.0.iter().zip(other).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
+            && self
+                .0
+                .iter()
+                .zip(other)
+                .fold(0, |acc, (a, b)| acc | (a ^ b))
+                == 0
     }
 }
 
@@ -312,7 +323,10 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(decode(&bytes[..cut]), Ok(None));
         }
-        assert_eq!(decode(&bytes), Ok(Some((Channel::Stdout, &b"hello"[..], 10))));
+        assert_eq!(
+            decode(&bytes),
+            Ok(Some((Channel::Stdout, &b"hello"[..], 10)))
+        );
     }
 
     #[test]

@@ -71,7 +71,11 @@ impl Pump {
     pub(crate) fn add_source(&mut self, channel: Channel, fd: OwnedFd) -> io::Result<()> {
         make_nonblocking(&fd)?;
         let credit = WINDOW;
-        self.sources.push(Source { channel, fd, credit });
+        self.sources.push(Source {
+            channel,
+            fd,
+            credit,
+        });
         Ok(())
     }
 
@@ -159,11 +163,7 @@ impl Pump {
     }
 
     /// Which are ready: the socket, each source, then each watched one. Sinks wake it only.
-    fn wait(
-        &self,
-        watched: &[BorrowedFd<'_>],
-        timeout: Option<Timespec>,
-    ) -> io::Result<Vec<bool>> {
+    fn wait(&self, watched: &[BorrowedFd<'_>], timeout: Option<Timespec>) -> io::Result<Vec<bool>> {
         let mut socket = PollFlags::IN;
         if !self.output.is_empty() {
             socket |= PollFlags::OUT;
@@ -210,7 +210,11 @@ impl Pump {
             match rustix::io::read(&source.fd, room) {
                 Ok(count) if count > 0 => {
                     source.credit -= count;
-                    frame::encode(source.channel, buffer.get(..count).unwrap_or_default(), output);
+                    frame::encode(
+                        source.channel,
+                        buffer.get(..count).unwrap_or_default(),
+                        output,
+                    );
                     true
                 }
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
@@ -242,7 +246,8 @@ impl Pump {
         match self.socket.read(&mut buffer) {
             Ok(0) => events.push(Event::Closed),
             Ok(count) => {
-                self.input.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                self.input
+                    .extend_from_slice(buffer.get(..count).unwrap_or_default());
                 self.take_frames(events).map_err(io::Error::other)?;
             }
             Err(error)
@@ -255,7 +260,9 @@ impl Pump {
     fn take_frames(&mut self, events: &mut Vec<Event>) -> Result<(), FrameError> {
         let input = std::mem::take(&mut self.input);
         let mut at = 0;
-        while let Some((channel, payload, used)) = frame::decode(input.get(at..).unwrap_or_default())? {
+        while let Some((channel, payload, used)) =
+            frame::decode(input.get(at..).unwrap_or_default())?
+        {
             at += used;
             match self.sinks.iter_mut().find(|sink| sink.channel == channel) {
                 Some(sink) => sink.accept(payload)?,

@@ -1,0 +1,321 @@
+//! Guests: what one is, and for each kind of hypervisor a file that starts it.
+//!
+//! It may use the run's processes, namespaces and images, and the agent's protocol; it knows
+//! nothing of layouts of many guests ([`crate::lab`]) and nothing of MPI.
+
+pub(crate) mod uml;
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::agent::PORT;
+use crate::agent::frame::{Start, Token};
+use crate::network::Network;
+use crate::remote::{RemoteOutput, RemoteProcess};
+use crate::run::{GuestProcess, Run};
+use crate::{LabError, tools};
+
+/// A kind of hypervisor that the lab can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hypervisor {
+    /// QEMU, with KVM where that works, else with software emulation (TCG).
+    Qemu,
+    /// User-Mode Linux.
+    Uml,
+    /// Xen with paravirtual guests, itself inside QEMU.
+    Xen,
+}
+
+impl Hypervisor {
+    /// All of them.
+    pub const ALL: [Hypervisor; 3] = [Hypervisor::Qemu, Hypervisor::Uml, Hypervisor::Xen];
+
+    /// As written on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Hypervisor::Qemu => "qemu",
+            Hypervisor::Uml => "uml",
+            Hypervisor::Xen => "xen",
+        }
+    }
+}
+
+impl fmt::Display for Hypervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Hypervisor {
+    type Err = LabError;
+
+    fn from_str(text: &str) -> Result<Hypervisor, LabError> {
+        let found = Hypervisor::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| LabError::Options(format!("'{text}' is none of qemu, uml, xen")))
+    }
+}
+
+/// A model of network device. QEMU emulates all of them; User-Mode Linux and Xen have their own,
+/// and take no other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Nic {
+    /// virtio-net, the default of KVM.
+    #[default]
+    Virtio,
+    /// Intel 82540EM, the default of VirtualBox and older VMware.
+    E1000,
+    /// Intel 82574L.
+    E1000e,
+    /// VMware's paravirtual device, as QEMU emulates it.
+    Vmxnet3,
+    /// AMD PCnet-PCI, as QEMU emulates it.
+    Pcnet,
+}
+
+impl Nic {
+    /// All of them.
+    pub const ALL: [Nic; 5] = [
+        Nic::Virtio,
+        Nic::E1000,
+        Nic::E1000e,
+        Nic::Vmxnet3,
+        Nic::Pcnet,
+    ];
+
+    /// As written on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Nic::Virtio => "virtio",
+            Nic::E1000 => "e1000",
+            Nic::E1000e => "e1000e",
+            Nic::Vmxnet3 => "vmxnet3",
+            Nic::Pcnet => "pcnet",
+        }
+    }
+}
+
+impl fmt::Display for Nic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Nic {
+    type Err = LabError;
+
+    fn from_str(text: &str) -> Result<Nic, LabError> {
+        let found = Nic::ALL.into_iter().find(|nic| nic.as_str() == text);
+        found.ok_or_else(|| {
+            LabError::Options(format!(
+                "'{text}' is none of virtio, e1000, e1000e, vmxnet3, pcnet"
+            ))
+        })
+    }
+}
+
+/// What one guest is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    pub(crate) host: u32,
+    pub(crate) vm: u32,
+    /// Such as `h0v1`; also its hostname.
+    pub(crate) name: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) mac: String,
+    pub(crate) memory_mib: u32,
+    pub(crate) nic: Nic,
+    pub(crate) region: Option<Region>,
+    /// `-smbios` options of QEMU, such as `type=1,manufacturer=...`.
+    pub(crate) smbios: Vec<String>,
+    /// More words on the kernel command line.
+    pub(crate) kernel_args: Vec<String>,
+    pub(crate) initramfs: PathBuf,
+}
+
+/// Memory that the guests of a host share.
+#[derive(Debug, Clone)]
+pub(crate) struct Region {
+    pub(crate) file: PathBuf,
+    pub(crate) bytes: u64,
+}
+
+impl Spec {
+    /// The words on a kernel command line that say who this guest is.
+    pub(crate) fn identity(&self, token: &Token) -> Vec<String> {
+        let mut words = vec![
+            format!("cohost.name={}", self.name),
+            format!("cohost.address={}/16", self.address),
+            format!("cohost.token={}", token.as_str()),
+        ];
+        words.extend(self.kernel_args.iter().cloned());
+        words
+    }
+}
+
+/// A process that is a guest, or with Xen a host of several; shared by its guests.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    process: Mutex<Option<GuestProcess>>,
+    /// Its console.
+    pub(crate) log: PathBuf,
+}
+
+impl Machine {
+    pub(crate) fn new(process: GuestProcess, log: PathBuf) -> Machine {
+        Machine {
+            process: Mutex::new(Some(process)),
+            log,
+        }
+    }
+
+    pub(crate) fn process(&self) -> MutexGuard<'_, Option<GuestProcess>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How it ended; nothing while it runs.
+    fn ended(&self) -> Option<String> {
+        match self.process().as_mut() {
+            Some(process) => process.ended(),
+            None => Some("it was stopped".into()),
+        }
+    }
+}
+
+/// A running guest.
+#[derive(Debug)]
+pub struct Guest {
+    pub(crate) spec: Spec,
+    pub(crate) hypervisor: Hypervisor,
+    pub(crate) token: Token,
+    pub(crate) network: Network,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) run: Arc<Run>,
+}
+
+impl Guest {
+    /// Its name in its layout, such as `h0v1`; also its hostname.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its host, from 0.
+    pub fn host(&self) -> u32 {
+        self.spec.host
+    }
+
+    /// Its place in its host, from 0.
+    pub fn vm(&self) -> u32 {
+        self.spec.vm
+    }
+
+    /// Its address in the lab's network.
+    pub fn address(&self) -> Ipv4Addr {
+        self.spec.address
+    }
+
+    /// What it runs on.
+    pub fn hypervisor(&self) -> Hypervisor {
+        self.hypervisor
+    }
+
+    /// The file that it shares with the guests of its host, as the lab's machine sees it.
+    pub fn region_file(&self) -> Option<&Path> {
+        self.spec
+            .region
+            .as_ref()
+            .map(|region| region.file.as_path())
+    }
+
+    /// With its hypervisor, for messages: `uml h0v1`.
+    pub fn label(&self) -> String {
+        format!("{} {}", self.hypervisor, self.spec.name)
+    }
+
+    /// What it has said on its console so far.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(&self.machine.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\r', "")
+    }
+
+    /// Whether its hypervisor still runs.
+    pub fn is_running(&self) -> bool {
+        self.machine.ended().is_none()
+    }
+
+    /// Stops it at once, as by pulling the plug. With Xen, all guests of its host.
+    pub fn stop(&self) {
+        *self.machine.process() = None;
+    }
+
+    /// Starts a program in it.
+    pub fn spawn(&self, start: &Start) -> Result<RemoteProcess, LabError> {
+        let stream = self.network.connect(self.agent(), Duration::from_secs(30));
+        let stream = stream.map_err(|error| self.fault(error.to_string()))?;
+        RemoteProcess::start(stream, &self.token, start, &self.label())
+    }
+
+    /// Runs a program in it to its end, at most so long, and returns what it said.
+    pub fn output(
+        &self,
+        program: &str,
+        args: &[&str],
+        limit: Duration,
+    ) -> Result<RemoteOutput, LabError> {
+        let start = Start {
+            program: program.into(),
+            args: args.iter().map(Into::into).collect(),
+            ..Start::default()
+        };
+        Ok(self.spawn(&start)?.output(limit))
+    }
+
+    fn agent(&self) -> SocketAddr {
+        SocketAddr::from((self.spec.address, PORT))
+    }
+
+    fn fault(&self, reason: String) -> LabError {
+        LabError::Agent {
+            guest: format!("{} ({})", self.label(), self.spec.address),
+            reason,
+        }
+    }
+
+    /// Waits until its agent answers.
+    pub(crate) fn wait_for_agent(&self, deadline: Instant) -> Result<(), LabError> {
+        loop {
+            let said = match self.greet() {
+                Ok(()) => return Ok(()),
+                Err(error) => error.to_string(),
+            };
+            if let Some(how) = self.machine.ended() {
+                return Err(self.boot_failure(format!("its hypervisor ended ({how})")));
+            }
+            if Instant::now() > deadline {
+                return Err(self.boot_failure(format!("no answer from its agent in time: {said}")));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn greet(&self) -> Result<(), LabError> {
+        let mut stream = self.network.connect(self.agent(), Duration::from_secs(1))?;
+        RemoteProcess::greet(&mut stream, &self.token)
+            .map_err(|error| self.fault(error.to_string()))
+    }
+
+    /// An error that holds the end of the boot log and says where the log is kept.
+    pub(crate) fn boot_failure(&self, reason: String) -> LabError {
+        LabError::Boot {
+            guest: self.label(),
+            reason,
+            log: self.run.keep_log(&self.machine.log),
+            tail: tools::tail(&self.log(), 15),
+        }
+    }
+}

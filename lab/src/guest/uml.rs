@@ -1,0 +1,50 @@
+//! User-Mode Linux: a Linux kernel that is a program. Its shared memory is a file that it maps as
+//! I/O memory, which must be named `mmapper`; guests see it as `/dev/mmapper`.
+
+use crate::LabError;
+use crate::agent::frame::Token;
+use crate::guest::{Machine, Spec};
+use crate::network::Network;
+use crate::run::{Run, spawn};
+use crate::setup::Uml;
+
+/// Modules a guest loads. Network and region are built into Debian's package.
+pub(crate) const MODULES: &[&str] = &[];
+
+/// Starts a guest.
+pub(crate) fn start(
+    run: &Run,
+    network: &Network,
+    kernel: &Uml,
+    spec: &Spec,
+    token: &Token,
+) -> Result<Machine, LabError> {
+    let tap = format!("tap{}", spec.vm);
+    network.make_tap(spec.host, &tap)?;
+    let mut args = vec![
+        format!("mem={}M", spec.memory_mib),
+        format!("initrd={}", spec.initramfs.display()),
+        "root=/dev/ram0".into(),
+        "con=null".into(),
+        "con0=null,fd:1".into(),
+        "ssl=null".into(),
+        format!("umid={}", spec.name),
+        format!("uml_dir={}/", run.path("uml").display()),
+        format!("vec0:transport=tap,ifname={tap},mac={}", spec.mac),
+        "quiet".into(),
+        "panic=1".into(),
+    ];
+    if let Some(region) = &spec.region {
+        args.push(format!("iomem=mmapper,{}", region.file.display()));
+    }
+    args.extend(spec.identity(token));
+    let log = run.path(&format!("uml-{}.log", spec.name));
+    let process = spawn(
+        run,
+        network.namespace(spec.host),
+        &kernel.program,
+        &args,
+        &log,
+    )?;
+    Ok(Machine::new(process, log))
+}

@@ -1,0 +1,273 @@
+//! A lab: guests in a layout of hosts and virtual machines, up as long as the value lives.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::agent::frame::Token;
+use crate::guest::{Guest, Hypervisor, Machine, Nic, Region, Spec, uml};
+use crate::image::initramfs::Initramfs;
+use crate::image::modules::Modules;
+use crate::network::Network;
+use crate::program::{Profile, static_program};
+use crate::run::Run;
+use crate::setup::Depot;
+use crate::{LabError, tools};
+
+/// What to boot.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LabOptions {
+    /// The kind of guests.
+    pub hypervisor: Hypervisor,
+    /// Hosts, 1 to 200.
+    pub hosts: u32,
+    /// Guests on each host, 1 to 200.
+    pub vms: u32,
+    /// The network device of QEMU's guests.
+    pub nic: Nic,
+    /// Memory of each guest, in MiB.
+    pub memory_mib: u32,
+    /// Size of the region that the guests of a host share, in MiB; 0 for none. A power of two,
+    /// which PCI asks for. Xen's guests grant each other pages instead and have none.
+    pub region_mib: u32,
+    /// For QEMU: what the firmware says of the machine, as `-smbios` options, such as
+    /// `type=1,manufacturer=VMware\, Inc.`.
+    pub smbios: Vec<String>,
+    /// More words on the guests' kernel command line.
+    pub kernel_args: Vec<String>,
+    /// More kernel modules, by name; loaded after those for the network device.
+    pub modules: Vec<String>,
+    /// More files in every guest: path without leading slash, mode, contents.
+    pub files: Vec<(String, u32, Vec<u8>)>,
+    /// The static program that holds the agent; without one it is found or built.
+    pub program: Option<PathBuf>,
+    /// How the program is built when it is.
+    pub profile: Profile,
+    /// How long guests may take to boot.
+    pub boot_limit: Duration,
+    /// Where fetched things are; without one as [`Depot::open`] says.
+    pub depot: Option<Depot>,
+}
+
+impl LabOptions {
+    /// These many hosts and guests, all else by default.
+    pub fn new(hypervisor: Hypervisor, hosts: u32, vms: u32) -> LabOptions {
+        LabOptions {
+            hypervisor,
+            hosts,
+            vms,
+            nic: Nic::default(),
+            memory_mib: 192,
+            region_mib: 64,
+            smbios: Vec::new(),
+            kernel_args: Vec::new(),
+            modules: Vec::new(),
+            files: Vec::new(),
+            program: None,
+            profile: Profile::default(),
+            boot_limit: Duration::from_secs(match hypervisor {
+                Hypervisor::Uml => 60,
+                Hypervisor::Qemu => 180,
+                Hypervisor::Xen => 420,
+            }),
+            depot: None,
+        }
+    }
+
+    fn check(&self) -> Result<(), LabError> {
+        let wrong = |text: String| Err(LabError::Options(text));
+        if !(1..=200).contains(&self.hosts) || !(1..=200).contains(&self.vms) {
+            return wrong(format!(
+                "layout {}x{}: each must be 1 to 200",
+                self.hosts, self.vms
+            ));
+        }
+        if self.region_mib != 0 && !self.region_mib.is_power_of_two() {
+            return wrong(format!(
+                "a region of {} MiB: PCI needs a power of two",
+                self.region_mib
+            ));
+        }
+        if self.hypervisor != Hypervisor::Qemu && self.nic != Nic::Virtio {
+            return wrong(format!(
+                "--nic {} is a device of QEMU; {} has its own only",
+                self.nic, self.hypervisor
+            ));
+        }
+        if self.memory_mib < 64 {
+            return wrong(format!(
+                "{} MiB of memory: no guest boots in less than 64",
+                self.memory_mib
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Running guests. Dropping it takes everything down.
+#[derive(Debug)]
+pub struct Lab {
+    // Dropped in this order: processes first, then what they use.
+    guests: Vec<Guest>,
+    how: String,
+    _run: Arc<Run>,
+}
+
+impl Lab {
+    /// Boots guests and waits until their agents answer. Whatever fails, nothing stays.
+    pub fn up(options: &LabOptions) -> Result<Lab, LabError> {
+        options.check()?;
+        let depot = options.depot.clone().map_or_else(Depot::open, Ok)?;
+        let (guests, how, run) = Builder::new(options, &depot)?.boot(&depot)?;
+        let lab = Lab {
+            guests,
+            how,
+            _run: run,
+        };
+        let deadline = Instant::now() + options.boot_limit;
+        for guest in &lab.guests {
+            guest.wait_for_agent(deadline)?;
+        }
+        Ok(lab)
+    }
+
+    /// The guests, those of the first host first.
+    pub fn guests(&self) -> &[Guest] {
+        &self.guests
+    }
+
+    /// How the guests run, such as `User-Mode Linux` or `QEMU with software emulation (TCG)`.
+    pub fn how(&self) -> &str {
+        &self.how
+    }
+
+    /// Takes everything down; the same as dropping it.
+    pub fn down(self) {}
+}
+
+struct Builder<'a> {
+    options: &'a LabOptions,
+    program: PathBuf,
+    run: Arc<Run>,
+    network: Network,
+    token: Token,
+}
+
+type Booting = (Vec<Guest>, String, Arc<Run>);
+
+impl<'a> Builder<'a> {
+    fn new(options: &'a LabOptions, depot: &Depot) -> Result<Builder<'a>, LabError> {
+        // What may be missing is looked at before anything is made.
+        depot.busybox()?;
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => static_program(options.profile)?,
+        };
+        let run = Arc::new(Run::begin(depot)?);
+        let network = Network::build(&run, options.hosts)?;
+        Ok(Builder {
+            options,
+            program,
+            run,
+            network,
+            token: Token::random()?,
+        })
+    }
+
+    fn boot(self, depot: &Depot) -> Result<Booting, LabError> {
+        match self.options.hypervisor {
+            Hypervisor::Uml => self.boot_uml(depot),
+            Hypervisor::Qemu | Hypervisor::Xen => todo!(),
+        }
+    }
+
+    fn boot_uml(self, depot: &Depot) -> Result<Booting, LabError> {
+        let kernel = depot.uml()?;
+        let image = self.image(
+            depot,
+            &Modules::open(&kernel.modules)?,
+            uml::MODULES,
+            "guest",
+        )?;
+        let guests = self.each_guest(&image, |spec| {
+            let machine = uml::start(&self.run, &self.network, &kernel, &spec, &self.token)?;
+            Ok(self.guest(spec, Arc::new(machine)))
+        })?;
+        Ok((guests, "User-Mode Linux".into(), self.run))
+    }
+
+    /// Calls `start` for each guest with its description.
+    fn each_guest(
+        &self,
+        image: &std::path::Path,
+        mut start: impl FnMut(Spec) -> Result<Guest, LabError>,
+    ) -> Result<Vec<Guest>, LabError> {
+        let mut guests = Vec::new();
+        for host in 0..self.options.hosts {
+            let region = self.region(host)?;
+            for vm in 0..self.options.vms {
+                guests.push(start(self.spec(host, vm, region.clone(), image))?);
+            }
+        }
+        Ok(guests)
+    }
+
+    fn region(&self, host: u32) -> Result<Option<Region>, LabError> {
+        if self.options.region_mib == 0 {
+            return Ok(None);
+        }
+        let bytes = u64::from(self.options.region_mib) << 20;
+        let file = self.run.make_region(host, bytes)?;
+        Ok(Some(Region { file, bytes }))
+    }
+
+    fn spec(&self, host: u32, vm: u32, region: Option<Region>, image: &std::path::Path) -> Spec {
+        Spec {
+            host,
+            vm,
+            name: format!("h{host}v{vm}"),
+            address: Network::address(host, vm),
+            mac: Network::mac(host, vm),
+            memory_mib: self.options.memory_mib,
+            nic: self.options.nic,
+            region,
+            smbios: self.options.smbios.clone(),
+            kernel_args: self.options.kernel_args.clone(),
+            initramfs: image.to_owned(),
+        }
+    }
+
+    fn guest(&self, spec: Spec, machine: Arc<Machine>) -> Guest {
+        Guest {
+            spec,
+            hypervisor: self.options.hypervisor,
+            token: self.token.clone(),
+            network: self.network.clone(),
+            machine,
+            run: Arc::clone(&self.run),
+        }
+    }
+
+    /// Writes the initramfs that all guests of this run share.
+    fn image(
+        &self,
+        depot: &Depot,
+        modules: &Modules,
+        needed: &[&str],
+        name: &str,
+    ) -> Result<PathBuf, LabError> {
+        let more = self.options.modules.iter().map(String::as_str);
+        let wanted: Vec<&str> = needed.iter().copied().chain(more).collect();
+        let bytes = Initramfs {
+            busybox: &depot.busybox()?,
+            program: &self.program,
+            modules: &modules.closure(&wanted)?,
+            files: &self.options.files,
+        }
+        .build()?;
+        let path = self.run.path(&format!("{name}.cpio"));
+        tools::write(&path, &bytes)?;
+        Ok(path)
+    }
+}

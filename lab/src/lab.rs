@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::agent::frame::Token;
-use crate::guest::{Guest, Hypervisor, Machine, Nic, Region, Spec, uml};
+use crate::guest::{Guest, Hypervisor, Machine, Nic, Region, Spec, qemu, uml};
 use crate::image::initramfs::Initramfs;
 use crate::image::modules::Modules;
 use crate::network::Network;
@@ -178,7 +178,8 @@ impl<'a> Builder<'a> {
     fn boot(self, depot: &Depot) -> Result<Booting, LabError> {
         match self.options.hypervisor {
             Hypervisor::Uml => self.boot_uml(depot),
-            Hypervisor::Qemu | Hypervisor::Xen => todo!(),
+            Hypervisor::Qemu => self.boot_qemu(depot),
+            Hypervisor::Xen => todo!(),
         }
     }
 
@@ -195,6 +196,24 @@ impl<'a> Builder<'a> {
             Ok(self.guest(spec, Arc::new(machine)))
         })?;
         Ok((guests, "User-Mode Linux".into(), self.run))
+    }
+
+    fn boot_qemu(self, depot: &Depot) -> Result<Booting, LabError> {
+        let kernel = depot.kernel()?;
+        qemu::program()?;
+        let modules = Modules::open(&kernel.modules)?;
+        let image = self.image(depot, &modules, self.options.nic.modules(), "guest")?;
+        let (accelerator, why) = qemu::accelerator(depot, &self.run, &kernel, &image);
+        let guests = self.each_guest(&image, |spec| {
+            let (run, network) = (&self.run, &self.network);
+            let machine = qemu::start(run, network, &kernel, accelerator, &spec, &self.token)?;
+            Ok(self.guest(spec, Arc::new(machine)))
+        })?;
+        let how = match accelerator {
+            qemu::Accelerator::Kvm => format!("QEMU with KVM: {why}"),
+            qemu::Accelerator::Tcg => format!("QEMU with software emulation (TCG): {why}"),
+        };
+        Ok((guests, how, self.run))
     }
 
     /// Calls `start` for each guest with its description.

@@ -3,12 +3,17 @@
 //! It may use the run's processes, namespaces and images, and the agent's protocol; it knows
 //! nothing of layouts of many guests ([`crate::lab`]) and nothing of MPI.
 
+pub(crate) mod qemu;
+mod qmp;
 pub(crate) mod uml;
+
+pub use qemu::Migration;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -164,6 +169,12 @@ pub(crate) struct Machine {
     process: Mutex<Option<GuestProcess>>,
     /// Its console.
     pub(crate) log: PathBuf,
+    /// What a guest of QEMU can be moved with.
+    pub(crate) qemu: Option<qemu::Qemu>,
+    /// How often it was moved to another process.
+    generation: AtomicU32,
+    /// Whether its region is plugged.
+    plugged: AtomicBool,
 }
 
 impl Machine {
@@ -171,7 +182,23 @@ impl Machine {
         Machine {
             process: Mutex::new(Some(process)),
             log,
+            qemu: None,
+            generation: AtomicU32::new(0),
+            plugged: AtomicBool::new(true),
         }
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::SeqCst);
+    }
+
+    /// Notes whether the region is plugged, and returns what was noted before.
+    pub(crate) fn set_plugged(&self, plugged: bool) -> bool {
+        self.plugged.swap(plugged, Ordering::SeqCst)
     }
 
     pub(crate) fn process(&self) -> MutexGuard<'_, Option<GuestProcess>> {

@@ -29,7 +29,8 @@ pub(crate) fn start(
         "con0=null,fd:1".into(),
         "ssl=null".into(),
         format!("umid={}", spec.name),
-        format!("uml_dir={}/", run.path("uml").display()),
+        // Relative to the run's folder, in which it is started: sockets have short paths.
+        "uml_dir=uml/".into(),
         format!("vec0:transport=tap,ifname={tap},mac={}", spec.mac),
         "quiet".into(),
         "panic=1".into(),
@@ -41,7 +42,7 @@ pub(crate) fn start(
     let log = run.path(&format!("uml-{}.log", spec.name));
     let process = spawn(
         run,
-        network.namespace(spec.host),
+        Some(network.namespace(spec.host)),
         &kernel.program,
         &args,
         &log,

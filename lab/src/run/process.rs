@@ -13,12 +13,16 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Run;
 use crate::{LabError, tools};
+
+/// How long a killed guest may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A process that is killed and reaped when it is dropped.
 #[derive(Debug)]
@@ -37,15 +41,21 @@ impl GuestProcess {
 
 impl Drop for GuestProcess {
     fn drop(&mut self) {
+        super::sweep::kill_guest(self.0.id());
+        let begun = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Starts a program in a network namespace, its output into `log`.
+/// Starts a program in a network namespace or, without one, in that of the machine; its output
+/// goes into `log`.
 pub(crate) fn spawn<S: AsRef<OsStr>>(
     run: &Run,
-    namespace: &str,
+    namespace: Option<&str>,
     program: &Path,
     args: &[S],
     log: &Path,
@@ -54,7 +64,7 @@ pub(crate) fn spawn<S: AsRef<OsStr>>(
     let err = out
         .try_clone()
         .map_err(|e| LabError::at("sharing", log, e))?;
-    let network = crate::network::open(namespace)?;
+    let network = namespace.map(crate::network::open).transpose()?;
     let mut command = Command::new(tools::need("unshare")?);
     command
         .args(["--pid", "--fork", "--kill-child=KILL", "--"])
@@ -71,7 +81,7 @@ pub(crate) fn spawn<S: AsRef<OsStr>>(
     Ok(process)
 }
 
-fn start(mut command: Command, network: OwnedFd) -> io::Result<Child> {
+fn start(mut command: Command, network: Option<OwnedFd>) -> io::Result<Child> {
     let parent = getpid();
     let prepare = move || {
         // Ctrl-C at the terminal is for the lab, which then takes its guests down in order.
@@ -80,7 +90,9 @@ fn start(mut command: Command, network: OwnedFd) -> io::Result<Child> {
         if getppid() != Some(parent) {
             return Err(io::Error::other("the lab died while it started a guest"));
         }
-        move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        if let Some(network) = &network {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        }
         Ok(())
     };
     // SAFETY: the closure makes system calls only; it takes no lock, and allocates nothing but

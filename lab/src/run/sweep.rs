@@ -134,6 +134,24 @@ fn remove_namespace(name: &str) {
     let _ = tools::text("ip", &["netns", "delete", name]);
 }
 
+/// Kills the guest that the process `holder` (an `unshare`) holds: its child, the first process
+/// of a namespace. The holder ends when all of that namespace is gone, which can be waited for;
+/// killed itself, it would leave that to happen some time later.
+pub(super) fn kill_guest(holder: u32) {
+    let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children"));
+    let children = children.unwrap_or_default();
+    let mut targets: Vec<i32> = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    if targets.is_empty() {
+        targets.push(holder.cast_signed());
+    }
+    for pid in targets.into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
 /// Kills processes, if they are still those that were noted, and waits until they are gone, so
 /// that their namespaces and files are free.
 fn kill_all(processes: &[(u32, String)]) {
@@ -141,9 +159,7 @@ fn kill_all(processes: &[(u32, String)]) {
         !started.is_empty() && start_time(*pid).as_ref() == Some(started)
     };
     for (pid, _) in processes.iter().filter(same) {
-        if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+        kill_guest(*pid);
     }
     let begun = Instant::now();
     while processes.iter().any(|process| same(&process)) {

@@ -1,0 +1,398 @@
+//! QEMU: with KVM where that works, else with software emulation. Guests of a host share memory
+//! as ivshmem devices on one file.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::qmp::Monitor;
+use super::{Guest, Machine, Nic, Region, Spec};
+use crate::agent::frame::Token;
+use crate::network::Network;
+use crate::run::{GuestProcess, Run, spawn};
+use crate::setup::{Depot, Kernel};
+use crate::{LabError, tools};
+
+impl Nic {
+    /// QEMU's name of the device.
+    fn device(self) -> &'static str {
+        match self {
+            Nic::Virtio => "virtio-net-pci",
+            Nic::E1000 => "e1000",
+            Nic::E1000e => "e1000e",
+            Nic::Vmxnet3 => "vmxnet3",
+            Nic::Pcnet => "pcnet",
+        }
+    }
+
+    /// Linux's modules for it.
+    pub(crate) fn modules(self) -> &'static [&'static str] {
+        match self {
+            Nic::Virtio => &["virtio_pci", "virtio_net"],
+            Nic::E1000 => &["e1000"],
+            Nic::E1000e => &["e1000e"],
+            Nic::Vmxnet3 => &["vmxnet3"],
+            Nic::Pcnet => &["pcnet32"],
+        }
+    }
+}
+
+/// How QEMU runs guest code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accelerator {
+    Kvm,
+    Tcg,
+}
+
+impl Accelerator {
+    pub(crate) fn args(self) -> &'static [&'static str] {
+        match self {
+            Accelerator::Kvm => &["-accel", "kvm", "-cpu", "host"],
+            Accelerator::Tcg => &["-accel", "tcg,thread=multi,tb-size=64", "-cpu", "max"],
+        }
+    }
+}
+
+/// The program of QEMU.
+pub(crate) fn program() -> Result<PathBuf, LabError> {
+    tools::need("qemu-system-x86_64")
+}
+
+/// Options that every guest has. Paths are relative to the run's folder, in which QEMU is
+/// started: commas in a path would be options, and sockets have short paths.
+pub(crate) fn common(accelerator: Accelerator, memory_mib: u32) -> Vec<String> {
+    let mut args: Vec<String> = accelerator.args().iter().map(|&arg| arg.into()).collect();
+    // The guest's memory is an object with a name, and the first: removing the region's object
+    // later must not take it along.
+    let ram = format!("memory-backend-ram,id=ram0,size={memory_mib}M");
+    let memory = memory_mib.to_string();
+    let fixed = [
+        "-object",
+        &ram,
+        "-machine",
+        "pc,memory-backend=ram0",
+        "-m",
+        &memory,
+        // With room for one more processor only QEMU keeps atomic instructions atomic between
+        // guests that share memory.
+        "-smp",
+        "1,maxcpus=2",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-chardev",
+        "stdio,id=console,signal=off",
+        "-serial",
+        "chardev:console",
+    ];
+    args.extend(fixed.map(str::to_owned));
+    args
+}
+
+/// The kernel command line that every guest has.
+pub(crate) const KERNEL_LINE: &str = "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check";
+
+/// A guest's QEMU; `generation` counts its migrations, each to a new process.
+fn arguments(
+    kernel: &Kernel,
+    accelerator: Accelerator,
+    spec: &Spec,
+    token: &Token,
+    generation: u32,
+) -> Vec<String> {
+    let mut args = common(accelerator, spec.memory_mib);
+    let name = &spec.name;
+    let line = [KERNEL_LINE.to_owned(), spec.identity(token).join(" ")].join(" ");
+    let more = [
+        "-kernel".to_owned(),
+        kernel.elf.display().to_string(),
+        "-initrd".into(),
+        spec.initramfs.display().to_string(),
+        "-append".into(),
+        line,
+        "-qmp".into(),
+        format!("unix:{},server=on,wait=off", socket(name, generation)),
+        "-netdev".into(),
+        format!(
+            "tap,id=net0,ifname={},script=no,downscript=no",
+            tap(spec, generation)
+        ),
+        "-device".into(),
+        format!(
+            "{},netdev=net0,mac={},romfile=",
+            spec.nic.device(),
+            spec.mac
+        ),
+    ];
+    args.extend(more);
+    for smbios in &spec.smbios {
+        args.extend(["-smbios".to_owned(), smbios.clone()]);
+    }
+    args
+}
+
+fn socket(name: &str, generation: u32) -> String {
+    format!("qmp-{name}-{generation}")
+}
+
+fn tap(spec: &Spec, generation: u32) -> String {
+    format!("tap{}g{generation}", spec.vm)
+}
+
+/// The options that plug the region from the start.
+fn region_args(region: &Region) -> [String; 4] {
+    let file = region.file.display().to_string().replace(',', ",,");
+    [
+        "-object".into(),
+        format!(
+            "memory-backend-file,id=hostmem,size={},share=on,mem-path={file}",
+            region.bytes
+        ),
+        "-device".into(),
+        "ivshmem-plain,id=ivshmem0,memdev=hostmem".into(),
+    ]
+}
+
+/// Starts a guest.
+pub(crate) fn start(
+    run: &Run,
+    network: &Network,
+    kernel: &Kernel,
+    accelerator: Accelerator,
+    spec: &Spec,
+    token: &Token,
+) -> Result<Machine, LabError> {
+    network.make_tap(spec.host, &tap(spec, 0))?;
+    let mut args = arguments(kernel, accelerator, spec, token, 0);
+    if let Some(region) = &spec.region {
+        args.extend(region_args(region));
+    }
+    let log = run.path(&format!("qemu-{}.log", spec.name));
+    let process = spawn(
+        run,
+        Some(network.namespace(spec.host)),
+        &program()?,
+        &args,
+        &log,
+    )?;
+    let mut machine = Machine::new(process, log);
+    machine.qemu = Some(Qemu {
+        kernel: kernel.clone(),
+        accelerator,
+    });
+    Ok(machine)
+}
+
+/// What a migration needs to start another QEMU like the first.
+#[derive(Debug)]
+pub(crate) struct Qemu {
+    kernel: Kernel,
+    accelerator: Accelerator,
+}
+
+/// What a live migration took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    /// From start to completion, as QEMU measured it.
+    pub total: Duration,
+    /// While the guest stood still, as QEMU measured it.
+    pub downtime: Duration,
+}
+
+/// How long the guest's kernel may take to let a device go, and a migration to complete.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Guest {
+    fn qemu(&self) -> Result<&Qemu, LabError> {
+        let qemu = self.machine.qemu.as_ref();
+        qemu.ok_or_else(|| LabError::Options(format!("{} is no guest of QEMU", self.label())))
+    }
+
+    fn monitor(&self) -> Result<Monitor, LabError> {
+        self.qemu()?;
+        let generation = self.machine.generation();
+        Monitor::connect(&self.run.path(""), &socket(&self.spec.name, generation))
+    }
+
+    /// Takes the region away from a running guest of QEMU: unplugs the device, waits until the
+    /// guest's kernel has let go of it, and frees the memory. A guest without one is left as is.
+    pub fn unplug_region(&self) -> Result<(), LabError> {
+        let mut monitor = self.monitor()?;
+        if self.spec.region.is_none() || !self.machine.set_plugged(false) {
+            return Ok(());
+        }
+        monitor.command("device_del", json!({ "id": "ivshmem0" }))?;
+        monitor.wait_event("DEVICE_DELETED", "device", "ivshmem0", PATIENCE)?;
+        monitor
+            .command("object-del", json!({ "id": "hostmem" }))
+            .map(drop)
+    }
+
+    /// Gives a running guest of QEMU the region of its host (again).
+    pub fn plug_region(&self) -> Result<(), LabError> {
+        match self.region_file() {
+            Some(file) => self.plug_region_file(&file.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a running guest of QEMU another file as its region, as after a move to another
+    /// host. It must be as large as the first.
+    pub fn plug_region_file(&self, file: &Path) -> Result<(), LabError> {
+        let mut monitor = self.monitor()?;
+        let Some(region) = &self.spec.region else {
+            return Err(LabError::Options(format!(
+                "{} was booted without a region",
+                self.label()
+            )));
+        };
+        if self.machine.set_plugged(true) {
+            return Err(LabError::Options(format!(
+                "{} has its region already",
+                self.label()
+            )));
+        }
+        let memory = json!({
+            "qom-type": "memory-backend-file", "id": "hostmem",
+            "size": region.bytes, "share": true, "mem-path": file,
+        });
+        monitor.command("object-add", memory)?;
+        let device = json!({ "driver": "ivshmem-plain", "id": "ivshmem0", "memdev": "hostmem" });
+        monitor.command("device_add", device).map(drop)
+    }
+
+    /// Moves a running guest of QEMU to another QEMU process, its connections intact. The region
+    /// is unplugged before, since QEMU refuses to migrate with it, and is not plugged again: call
+    /// [`Guest::plug_region`] after.
+    pub fn migrate(&self) -> Result<Migration, LabError> {
+        self.unplug_region()?;
+        let qemu = self.qemu()?;
+        let old = self.machine.generation();
+        let new = old + 1;
+        let tap_name = tap(&self.spec, new);
+        self.network.make_tap(self.spec.host, &tap_name)?;
+        let mut args = arguments(&qemu.kernel, qemu.accelerator, &self.spec, &self.token, new);
+        let way = format!("unix:migration-{}-{new}", self.spec.name);
+        args.extend(["-incoming".to_owned(), way.clone()]);
+        let log = self.run.path(&format!("qemu-{}-{new}.log", self.spec.name));
+        let namespace = self.network.namespace(self.spec.host);
+        let process = spawn(&self.run, Some(namespace), &program()?, &args, &log)?;
+        // The target's monitor answers when its socket for the migration exists as well.
+        let mut target = Monitor::connect(&self.run.path(""), &socket(&self.spec.name, new))?;
+        let took = self.move_over(&way, &mut target)?;
+        self.settle(process, new);
+        self.network
+            .remove_tap(self.spec.host, &tap(&self.spec, old))?;
+        Ok(took)
+    }
+
+    /// Sends the state and waits until the target runs.
+    fn move_over(&self, way: &str, target: &mut Monitor) -> Result<Migration, LabError> {
+        let mut source = self.monitor()?;
+        source.command("migrate", json!({ "uri": way }))?;
+        let begun = Instant::now();
+        let took = loop {
+            let state = source.command("query-migrate", json!({}))?;
+            let ms = |key: &str| {
+                Duration::from_millis(state.get(key).and_then(|v| v.as_u64()).unwrap_or(0))
+            };
+            let failed = |reason: String| LabError::Monitor {
+                command: "migrate".into(),
+                reason,
+            };
+            match state.get("status").and_then(|status| status.as_str()) {
+                Some("completed") => {
+                    break Migration {
+                        total: ms("total-time"),
+                        downtime: ms("downtime"),
+                    };
+                }
+                Some("failed" | "cancelled") => return Err(failed(state.to_string())),
+                _ if begun.elapsed() > PATIENCE => {
+                    return Err(failed(format!("not done in time: {state}")));
+                }
+                _ => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        while begun.elapsed() < PATIENCE {
+            let state = target.command("query-status", json!({}))?;
+            if state.get("running").and_then(|running| running.as_bool()) == Some(true) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(took)
+    }
+
+    /// The target's process is the guest from now on.
+    fn settle(&self, process: GuestProcess, generation: u32) {
+        let old = self.machine.process().replace(process);
+        self.machine.set_generation(generation);
+        drop(old);
+    }
+}
+
+/// Whether KVM works here: a guest boots with it within a few seconds. The answer is kept until
+/// the machine is booted again. Some machines have a `/dev/kvm` under which no stock kernel lives.
+pub(crate) fn accelerator(
+    depot: &Depot,
+    run: &Run,
+    kernel: &Kernel,
+    image: &Path,
+) -> (Accelerator, String) {
+    let kvm = Path::new("/dev/kvm");
+    if let Err(error) = std::fs::File::options().read(true).write(true).open(kvm) {
+        return (Accelerator::Tcg, format!("/dev/kvm: {error}"));
+    }
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let memory = depot.dir().join("kvm");
+    let known = std::fs::read_to_string(&memory).unwrap_or_default();
+    let works = match known.split_once('\n') {
+        Some((of, answer)) if of == boot.trim() => answer.trim() == "works",
+        _ => {
+            let works = boots(run, kernel, image);
+            let answer = if works { "works" } else { "fails" };
+            // Not kept, it is tried again the next time.
+            let _ = std::fs::write(&memory, format!("{}\n{answer}\n", boot.trim()));
+            works
+        }
+    };
+    if works {
+        (Accelerator::Kvm, "a trial boot succeeded".into())
+    } else {
+        (Accelerator::Tcg, "a trial boot with KVM failed".into())
+    }
+}
+
+fn boots(run: &Run, kernel: &Kernel, image: &Path) -> bool {
+    let mut args = common(Accelerator::Kvm, 256);
+    let more = [
+        "-kernel".to_owned(),
+        kernel.elf.display().to_string(),
+        "-initrd".into(),
+        image.display().to_string(),
+        "-append".into(),
+        format!("{KERNEL_LINE} cohost.probe"),
+    ];
+    args.extend(more);
+    let log = run.path("kvm.log");
+    let started = program().and_then(|qemu| spawn(run, None, &qemu, &args, &log));
+    let Ok(mut process) = started else {
+        return false;
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        let said = std::fs::read(&log).unwrap_or_default();
+        if String::from_utf8_lossy(&said).contains("COHOST-BOOTED") {
+            return true;
+        }
+        if process.ended().is_some() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}

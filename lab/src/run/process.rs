@@ -1,8 +1,9 @@
 //! Starts the processes that guests are, so that none outlives the lab.
 //!
-//! Each runs as the first process of a process namespace of its own: whatever it forks (a
-//! User-Mode Linux kernel forks one process for each address space) ends with it. `unshare`
-//! holds the namespace and dies with this process (PR_SET_PDEATHSIG).
+//! Each runs in a process namespace of its own: whatever it forks (a User-Mode Linux kernel forks
+//! one process for each address space) ends with it. `unshare` holds the namespace and dies with
+//! this process (PR_SET_PDEATHSIG); a shell is its first process, since that one cannot be ended
+//! by signals of its own, and a kernel that panics could not abort.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -68,6 +69,7 @@ pub(crate) fn spawn<S: AsRef<OsStr>>(
     let mut command = Command::new(tools::need("unshare")?);
     command
         .args(["--pid", "--fork", "--kill-child=KILL", "--"])
+        .args(["sh", "-c", "ulimit -c 0; \"$@\"; exit $?", "guest"])
         .arg(program)
         .args(args)
         .current_dir(run.path(""))

@@ -1,0 +1,354 @@
+//! Real guests: they boot, they are what they should be, those of one host share memory, and
+//! nothing of them stays, however their lab ends.
+//!
+//! Where they cannot boot (no root, nothing fetched) a test says SKIPPED and how to change that;
+//! with `COHOST_LAB_REQUIRED=1` it fails instead.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Start};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// One lab at a time: two would have the few cores of a test machine wait for each other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says that a test cannot run here.
+fn skipped(name: &str, why: &LabError) {
+    let required = std::env::var_os("COHOST_LAB_REQUIRED").is_some_and(|value| value == "1");
+    assert!(!required, "{name}: COHOST_LAB_REQUIRED is set, and: {why}");
+    eprintln!("SKIPPED {name}: run 'cohost lab setup' ({why})");
+}
+
+fn up(name: &str, options: &LabOptions) -> Option<Lab> {
+    match Lab::up(options) {
+        Ok(lab) => Some(lab),
+        Err(error) if error.is_missing() => {
+            skipped(name, &error);
+            None
+        }
+        Err(error) => panic!("{name}: {error}"),
+    }
+}
+
+/// Runs a shell script in a guest, which must succeed, and returns what it printed.
+fn sh(guest: &Guest, script: &str) -> String {
+    let output = guest.output("sh", &["-c", script], LIMIT);
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}", guest.label()));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.exit.success(),
+        "{}: '{script}': {}: {said}{}\nboot log:\n{}",
+        guest.label(),
+        output.exit,
+        String::from_utf8_lossy(&output.stderr),
+        guest.log()
+    );
+    said
+}
+
+/// What `cohost detect` says in a guest.
+fn verdict(guest: &Guest) -> String {
+    let text = sh(guest, "cohost detect --json");
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    document["verdict"]["hypervisor"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+/// The kernel's verdict on two guests: not the same machine.
+fn boot_id(guest: &Guest) -> String {
+    sh(guest, "cat /proc/sys/kernel/random/boot_id")
+}
+
+fn until(what: &str, done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(
+            begun.elapsed() < LIMIT,
+            "not within {} s: {what}",
+            LIMIT.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn user_mode_linux_guests_share_memory_within_a_host_and_not_across() {
+    let _alone = alone();
+    let name = "user_mode_linux_guests_share_memory_within_a_host_and_not_across";
+    let Some(lab) = up(name, &LabOptions::new(Hypervisor::Uml, 2, 2)) else {
+        return;
+    };
+    let [a, b, c, d] = lab.guests() else {
+        panic!("{name}: not four guests")
+    };
+    for guest in [a, b, c, d] {
+        assert_eq!(verdict(guest), "uml", "{}", guest.label());
+        assert_eq!(sh(guest, "hostname").trim(), guest.name());
+    }
+    assert_ne!(boot_id(a), boot_id(b));
+    sh(a, "printf first-host > /dev/mmapper");
+    sh(c, "printf second-one > /dev/mmapper");
+    let read = |guest| sh(guest, "head -c 10 /dev/mmapper");
+    assert_eq!(read(b), "first-host", "{} and {}", a.label(), b.label());
+    assert_eq!(read(d), "second-one", "{} and {}", c.label(), d.label());
+    let file = std::fs::read(a.region_file().unwrap()).unwrap();
+    assert_eq!(file[..10], *b"first-host");
+    for address in [b.address(), d.address()] {
+        sh(a, &format!("ping -c 1 -W 20 {address}"));
+    }
+}
+
+/// A shell function that sets `pci` to the folder of the ivshmem device, or to nothing.
+const FIND_IVSHMEM: &str = "pci=; for d in /sys/bus/pci/devices/*; do \
+     [ \"$(cat $d/vendor):$(cat $d/device)\" = 0x1af4:0x1110 ] && pci=$d; done; ";
+
+/// Writes or reads the first word of the ivshmem device through /dev/mem.
+fn region_word(guest: &Guest, write: &str) -> String {
+    let script = format!(
+        "{FIND_IVSHMEM} echo 1 > $pci/enable; \
+         at=$(sed -n 3p $pci/resource | cut -d' ' -f1); devmem $at 32 {write}"
+    );
+    sh(guest, &script).trim().to_owned()
+}
+
+#[test]
+fn qemu_guests_share_an_ivshmem_device() {
+    let _alone = alone();
+    let name = "qemu_guests_share_an_ivshmem_device";
+    let mut options = LabOptions::new(Hypervisor::Qemu, 1, 2);
+    options.region_mib = 4;
+    let Some(lab) = up(name, &options) else {
+        return;
+    };
+    let expected = if lab.how().contains("TCG") {
+        "qemu-tcg"
+    } else {
+        "kvm"
+    };
+    let [a, b] = lab.guests() else {
+        panic!("{name}: not two guests")
+    };
+    for guest in [a, b] {
+        assert_eq!(verdict(guest), expected, "{}: {}", guest.label(), lab.how());
+        let size = sh(guest, &format!("{FIND_IVSHMEM} stat -c %s $pci/resource2"));
+        assert_eq!(size.trim(), (4 << 20).to_string(), "{}", guest.label());
+    }
+    assert_ne!(boot_id(a), boot_id(b));
+    region_word(a, "0x12345678");
+    assert_eq!(region_word(b, ""), "0x12345678");
+    sh(a, &format!("ping -c 1 -W 20 {}", b.address()));
+}
+
+#[test]
+fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
+    let _alone = alone();
+    let name = "a_qemu_guest_moves_with_its_connections_and_its_region_comes_back";
+    let mut options = LabOptions::new(Hypervisor::Qemu, 1, 1);
+    options.region_mib = 4;
+    let Some(lab) = up(name, &options) else {
+        return;
+    };
+    let guest = &lab.guests()[0];
+    let boot = boot_id(guest);
+    region_word(guest, "0x600DCAFE");
+    let mut cat = guest
+        .spawn(&Start {
+            program: "cat".into(),
+            ..Start::default()
+        })
+        .unwrap();
+    let mut there = cat.stdin.take().unwrap();
+    let mut back = BufReader::new(cat.stdout.take().unwrap());
+    let mut echo = |text: &str| {
+        writeln!(there, "{text}").unwrap();
+        let mut line = String::new();
+        back.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), text);
+    };
+    echo("before");
+    let present = format!("{FIND_IVSHMEM} echo ${{pci:+there}}");
+    assert_eq!(sh(guest, &present).trim(), "there");
+    let took = guest
+        .migrate()
+        .unwrap_or_else(|error| panic!("{name}: {error}\n{}", guest.log()));
+    eprintln!(
+        "moved in {:?}, standing still for {:?}",
+        took.total, took.downtime
+    );
+    echo("after");
+    assert_eq!(
+        sh(guest, &present).trim(),
+        "",
+        "the region is gone while unplugged"
+    );
+    assert_eq!(boot_id(guest), boot, "the same kernel still runs");
+    guest.plug_region().unwrap();
+    until("the region is back", || {
+        sh(guest, &present).trim() == "there"
+    });
+    assert_eq!(region_word(guest, ""), "0x600DCAFE");
+    guest
+        .migrate()
+        .unwrap_or_else(|error| panic!("{name}: again: {error}\n{}", guest.log()));
+    echo("after the second");
+}
+
+/// A `cohost lab up` that has come up, and its folder.
+struct Running {
+    process: Child,
+    dir: PathBuf,
+}
+
+impl Running {
+    /// Starts a lab of two guests of User-Mode Linux in another process.
+    fn start(name: &str) -> Option<Running> {
+        let depot = Depot::open().unwrap();
+        let root = is_root();
+        let ready = depot
+            .uml()
+            .map(drop)
+            .and_then(|()| depot.busybox().map(drop));
+        if let Err(error) = ready.and(if root { Ok(()) } else { Err(LabError::NotRoot) }) {
+            skipped(name, &error);
+            return None;
+        }
+        let mut process = Command::new(env!("CARGO_BIN_EXE_cohost"))
+            .args(["lab", "up", "--hypervisor", "uml", "--layout", "1x2"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        for guest in ["uml h0v0", "uml h0v1"] {
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            assert!(line.starts_with(guest), "{name}: {line:?}");
+        }
+        let dir = depot.dir().join(format!("runs/{}-0", process.id()));
+        let running = Running { process, dir };
+        assert!(running.dir.is_dir(), "{name}: {}", running.dir.display());
+        assert_ne!(
+            running.guests(),
+            0,
+            "{name}: no process of a guest is found"
+        );
+        assert_ne!(
+            running.traces(),
+            Vec::<String>::new(),
+            "{name}: no trace is found"
+        );
+        Some(running)
+    }
+
+    /// Processes that were started with this lab's folder in their arguments.
+    fn guests(&self) -> usize {
+        let dir = self.dir.as_os_str().as_encoded_bytes();
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let lines = processes.filter_map(|p| std::fs::read(p.path().join("cmdline")).ok());
+        lines
+            .filter(|line| line.windows(dir.len()).any(|part| part == dir))
+            .count()
+    }
+
+    /// Namespaces and regions with this lab's name.
+    fn traces(&self) -> Vec<String> {
+        let prefix = format!("cohost-lab-{}-", self.process.id());
+        let places = ["/run/netns", "/dev/shm"].map(std::fs::read_dir);
+        let names = places.into_iter().flatten().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(&prefix)).collect()
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The effective user, as the kernel tells it.
+fn is_root() -> bool {
+    let mut status = String::new();
+    let file = std::fs::File::open("/proc/self/status");
+    file.and_then(|mut file| file.read_to_string(&mut status))
+        .unwrap();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
+}
+
+#[test]
+fn a_killed_lab_leaves_no_guest_and_the_next_removes_its_traces() {
+    let _alone = alone();
+    let name = "a_killed_lab_leaves_no_guest_and_the_next_removes_its_traces";
+    let Some(mut running) = Running::start(name) else {
+        return;
+    };
+    running.signal("KILL");
+    running.process.wait().unwrap();
+    until("all guests have gone", || running.guests() == 0);
+    cohost_lab::remove_leftovers(&Depot::open().unwrap());
+    assert_eq!(running.traces(), Vec::<String>::new());
+    assert!(!running.dir.exists());
+}
+
+#[test]
+fn an_interrupted_lab_takes_everything_down_before_it_ends() {
+    let _alone = alone();
+    let name = "an_interrupted_lab_takes_everything_down_before_it_ends";
+    let Some(mut running) = Running::start(name) else {
+        return;
+    };
+    running.signal("INT");
+    let status = running.process.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(running.guests(), 0);
+    assert_eq!(running.traces(), Vec::<String>::new());
+    assert!(!running.dir.exists());
+}
+
+#[test]
+fn a_guest_that_does_not_boot_is_named_with_its_log_and_nothing_stays() {
+    let _alone = alone();
+    let name = "a_guest_that_does_not_boot_is_named_with_its_log_and_nothing_stays";
+    let mut options = LabOptions::new(Hypervisor::Uml, 1, 1);
+    options.kernel_args = vec!["rdinit=/no/such/init".into()];
+    let error = match Lab::up(&options) {
+        Ok(_) => panic!("{name}: it came up"),
+        Err(error) if error.is_missing() => return skipped(name, &error),
+        Err(error) => error,
+    };
+    let text = error.to_string();
+    assert!(text.contains("uml h0v0"), "{name}: {text}");
+    let LabError::Boot { log, .. } = error else {
+        panic!("{name}: {text}")
+    };
+    assert!(std::fs::metadata(&log).unwrap().len() > 0, "{name}: {text}");
+    let prefix = format!("cohost-lab-{}-", std::process::id());
+    for place in ["/run/netns", "/dev/shm"].map(Path::new) {
+        for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+            let left = entry.file_name().to_string_lossy().into_owned();
+            assert!(
+                !left.starts_with(&prefix),
+                "{name}: {} has {left}",
+                place.display()
+            );
+        }
+    }
+}

@@ -1,17 +1,18 @@
 //! A lab: guests in a layout of hosts and virtual machines, up as long as the value lives.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::agent::frame::Token;
-use crate::guest::{Guest, Hypervisor, Machine, Nic, Region, Spec, qemu, uml};
+use crate::guest::{Guest, Hypervisor, Machine, Nic, Region, Spec, qemu, uml, xen};
+use crate::image::dom0;
 use crate::image::initramfs::Initramfs;
 use crate::image::modules::Modules;
 use crate::network::Network;
 use crate::program::{Profile, static_program};
 use crate::run::Run;
-use crate::setup::Depot;
+use crate::setup::{Depot, Kernel, XenFiles};
 use crate::{LabError, tools};
 
 /// What to boot.
@@ -154,6 +155,9 @@ struct Builder<'a> {
     token: Token,
 }
 
+/// The place of the control domain among a host's addresses, beyond those of guests.
+const DOM0: u32 = 249;
+
 type Booting = (Vec<Guest>, String, Arc<Run>);
 
 impl<'a> Builder<'a> {
@@ -179,7 +183,7 @@ impl<'a> Builder<'a> {
         match self.options.hypervisor {
             Hypervisor::Uml => self.boot_uml(depot),
             Hypervisor::Qemu => self.boot_qemu(depot),
-            Hypervisor::Xen => todo!(),
+            Hypervisor::Xen => self.boot_xen(depot),
         }
     }
 
@@ -216,10 +220,66 @@ impl<'a> Builder<'a> {
         Ok((guests, how, self.run))
     }
 
+    fn boot_xen(self, depot: &Depot) -> Result<Booting, LabError> {
+        let (kernel, xen) = (depot.kernel()?, depot.xen()?);
+        qemu::program()?;
+        let modules = Modules::open(&kernel.modules)?;
+        let image = self.image(depot, &modules, xen::MODULES, "guest")?;
+        let dom0_image = self.dom0_image(depot, &modules, &kernel, &xen, &image)?;
+        let dom0s = (0..self.options.hosts).map(|host| {
+            let mut spec = self.spec(host, DOM0, None, &dom0_image);
+            spec.name = format!("h{host}dom0");
+            spec.kernel_args.clear();
+            let (run, network, vms) = (&self.run, &self.network, self.options.vms);
+            let machine = xen::start_host(run, network, &kernel, &xen, &spec, vms, &self.token)?;
+            Ok(Arc::new(self.guest(spec, Arc::new(machine))))
+        });
+        let dom0s = dom0s.collect::<Result<Vec<_>, LabError>>()?;
+        xen::wait_for(&dom0s, self.options.boot_limit)?;
+        let mut guests = Vec::new();
+        for dom0 in &dom0s {
+            for vm in 0..self.options.vms {
+                let spec = self.spec(dom0.host(), vm, None, &image);
+                xen::create(dom0, &spec, &self.token)?;
+                let mut guest = self.guest(spec, Arc::clone(&dom0.machine));
+                guest.dom0 = Some(Arc::clone(dom0));
+                guests.push(guest);
+            }
+        }
+        let how = "Xen with paravirtual guests, inside QEMU with software emulation (TCG)";
+        Ok((guests, how.into(), self.run))
+    }
+
+    /// The image of the control domain: a guest's with Xen's tools, and the guests' kernel and
+    /// image in it.
+    fn dom0_image(
+        &self,
+        depot: &Depot,
+        modules: &Modules,
+        kernel: &Kernel,
+        xen: &XenFiles,
+        guest: &Path,
+    ) -> Result<PathBuf, LabError> {
+        let mut files = dom0::files(xen)?;
+        files.push((xen::GUEST_KERNEL.into(), 0o644, tools::read(&kernel.elf)?));
+        files.push((xen::GUEST_IMAGE.into(), 0o644, tools::read(guest)?));
+        let wanted = [xen::NIC.modules(), dom0::MODULES].concat();
+        let bytes = Initramfs {
+            busybox: &depot.busybox()?,
+            program: &self.program,
+            modules: &modules.closure(&wanted)?,
+            files: &files,
+        }
+        .build()?;
+        let path = self.run.path("dom0.cpio");
+        tools::write(&path, &bytes)?;
+        Ok(path)
+    }
+
     /// Calls `start` for each guest with its description.
     fn each_guest(
         &self,
-        image: &std::path::Path,
+        image: &Path,
         mut start: impl FnMut(Spec) -> Result<Guest, LabError>,
     ) -> Result<Vec<Guest>, LabError> {
         let mut guests = Vec::new();
@@ -264,6 +324,7 @@ impl<'a> Builder<'a> {
             token: self.token.clone(),
             network: self.network.clone(),
             machine,
+            dom0: None,
             run: Arc::clone(&self.run),
         }
     }

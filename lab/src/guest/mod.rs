@@ -6,6 +6,7 @@
 pub(crate) mod qemu;
 mod qmp;
 pub(crate) mod uml;
+pub(crate) mod xen;
 
 pub use qemu::Migration;
 
@@ -222,6 +223,8 @@ pub struct Guest {
     pub(crate) token: Token,
     pub(crate) network: Network,
     pub(crate) machine: Arc<Machine>,
+    /// The control domain, for a guest of Xen.
+    pub(crate) dom0: Option<Arc<Guest>>,
     pub(crate) run: Arc<Run>,
 }
 
@@ -266,18 +269,37 @@ impl Guest {
 
     /// What it has said on its console so far.
     pub fn log(&self) -> String {
+        let console = self
+            .dom0
+            .as_ref()
+            .and_then(|dom0| xen::console(dom0, &self.spec.name));
+        if let Some(console) = console {
+            return console;
+        }
         let bytes = std::fs::read(&self.machine.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).replace('\r', "")
     }
 
-    /// Whether its hypervisor still runs.
+    /// Whether it still runs.
     pub fn is_running(&self) -> bool {
-        self.machine.ended().is_none()
+        let machine = self.machine.ended().is_none();
+        machine
+            && self
+                .dom0
+                .as_ref()
+                .is_none_or(|dom0| xen::lives(dom0, &self.spec.name))
     }
 
-    /// Stops it at once, as by pulling the plug. With Xen, all guests of its host.
+    /// Stops it at once, as by pulling the plug.
     pub fn stop(&self) {
-        *self.machine.process() = None;
+        match &self.dom0 {
+            Some(dom0) => {
+                let limit = Duration::from_secs(60);
+                // A host that does not answer has no living guests that anybody could reach.
+                let _ = dom0.output("xl", &["destroy", &self.spec.name], limit);
+            }
+            None => *self.machine.process() = None,
+        }
     }
 
     /// Starts a program in it.
@@ -338,11 +360,13 @@ impl Guest {
 
     /// An error that holds the end of the boot log and says where the log is kept.
     pub(crate) fn boot_failure(&self, reason: String) -> LabError {
+        let log = self.log();
+        let name = format!("{}-{}.log", self.hypervisor, self.spec.name);
         LabError::Boot {
             guest: self.label(),
             reason,
-            log: self.run.keep_log(&self.machine.log),
-            tail: tools::tail(&self.log(), 15),
+            log: self.run.keep_log(&name, &log),
+            tail: tools::tail(&log, 15),
         }
     }
 }

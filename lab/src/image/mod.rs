@@ -3,6 +3,7 @@
 //! It may use files and the tools that unpack them; it knows nothing of running guests.
 
 pub mod cpio;
+pub mod dom0;
 pub mod initramfs;
 pub mod kernel;
 pub mod modules;

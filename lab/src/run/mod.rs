@@ -100,19 +100,16 @@ impl Run {
             .map_err(|source| LabError::at("writing", &path, source))
     }
 
-    /// Copies a log to where it outlives the run, and says where. Of earlier runs, the newest ten
-    /// are kept.
-    pub(crate) fn keep_log(&self, log: &Path) -> PathBuf {
-        let name = log.file_name().unwrap_or(log.as_os_str());
+    /// Writes a guest's log to where it outlives the run, and says where. Of earlier runs, the
+    /// newest ten are kept.
+    pub(crate) fn keep_log(&self, name: &str, text: &str) -> PathBuf {
         let kept = self.failed.join(name);
-        let copied = std::fs::create_dir_all(&self.failed).and_then(|()| std::fs::copy(log, &kept));
+        // A full disk must not hide why the guest failed: its last lines are in the error.
+        let _ = std::fs::create_dir_all(&self.failed).and_then(|()| std::fs::write(&kept, text));
         if let Some(parent) = self.failed.parent() {
             sweep::keep_newest(parent, 10);
         }
-        match copied {
-            Ok(_) => kept,
-            Err(_) => log.to_owned(),
-        }
+        kept
     }
 }
 

@@ -45,7 +45,9 @@ pub(super) fn xen_packages() -> Result<Vec<String>, LabError> {
     let text = tools::text("apt-cache", &args)?;
     let libraries = text.lines().filter(|line| {
         // Libraries proper; what belongs to Python is for tools that the lab does not use.
-        line.starts_with("lib") && !line.contains("python") && !line.contains(':')
+        (line.starts_with("lib") || line.starts_with("zlib"))
+            && !line.contains("python")
+            && !line.contains(':')
     });
     packages.extend(libraries.map(str::to_owned));
     packages.sort();

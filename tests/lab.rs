@@ -7,62 +7,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Start};
+use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Nic, Start};
 
-const LIMIT: Duration = Duration::from_secs(120);
+mod lab_common;
 
-/// One lab at a time: two would have the few cores of a test machine wait for each other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Says that a test cannot run here.
-fn skipped(name: &str, why: &LabError) {
-    let required = std::env::var_os("COHOST_LAB_REQUIRED").is_some_and(|value| value == "1");
-    assert!(!required, "{name}: COHOST_LAB_REQUIRED is set, and: {why}");
-    eprintln!("SKIPPED {name}: run 'cohost lab setup' ({why})");
-}
-
-fn up(name: &str, options: &LabOptions) -> Option<Lab> {
-    match Lab::up(options) {
-        Ok(lab) => Some(lab),
-        Err(error) if error.is_missing() => {
-            skipped(name, &error);
-            None
-        }
-        Err(error) => panic!("{name}: {error}"),
-    }
-}
-
-/// Runs a shell script in a guest, which must succeed, and returns what it printed.
-fn sh(guest: &Guest, script: &str) -> String {
-    let output = guest.output("sh", &["-c", script], LIMIT);
-    let output = output.unwrap_or_else(|error| panic!("{}: {error}", guest.label()));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.exit.success(),
-        "{}: '{script}': {}: {said}{}\nboot log:\n{}",
-        guest.label(),
-        output.exit,
-        String::from_utf8_lossy(&output.stderr),
-        guest.log()
-    );
-    said
-}
-
-/// What `cohost detect` says in a guest.
-fn verdict(guest: &Guest) -> String {
-    let text = sh(guest, "cohost detect --json");
-    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-    document["verdict"]["hypervisor"]
-        .as_str()
-        .unwrap()
-        .to_owned()
-}
+use lab_common::{LIMIT, alone, sh, skipped, up, verdict};
 
 /// The kernel's verdict on two guests: not the same machine.
 fn boot_id(guest: &Guest) -> String {
@@ -203,6 +154,57 @@ fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
     echo("after the second");
 }
 
+/// Boots one guest of QEMU with this network device and these words of its firmware, and says
+/// what `cohost detect` makes of it.
+fn look_alike(name: &str, nic: Nic, smbios: &str, driver: &str) -> Option<String> {
+    let mut options = LabOptions::new(Hypervisor::Qemu, 1, 1);
+    options.nic = nic;
+    options.region_mib = 0;
+    options.smbios = vec![smbios.into()];
+    let lab = up(name, &options)?;
+    let guest = &lab.guests()[0];
+    let found = sh(
+        guest,
+        "basename $(readlink /sys/class/net/eth0/device/driver)",
+    );
+    assert_eq!(found.trim(), driver, "{name}: {}", guest.label());
+    Some(verdict(guest))
+}
+
+/// The signature in CPUID or the firmware's text decides, as with systemd-detect-virt.
+fn emulated_as(nic: Nic, smbios: &str, driver: &str, expected: &str) {
+    let _alone = alone();
+    let name = format!("a guest with {nic} that looks like {expected}");
+    if let Some(found) = look_alike(&name, nic, smbios, driver) {
+        assert!(found == expected || found == "kvm", "{name}: {found}");
+    }
+}
+
+#[test]
+fn a_guest_with_e1000_that_looks_like_virtualbox() {
+    let smbios = "type=1,manufacturer=innotek GmbH,product=VirtualBox";
+    emulated_as(Nic::E1000, smbios, "e1000", "virtualbox");
+}
+
+#[test]
+fn a_guest_with_vmxnet3_that_looks_like_vmware_but_for_its_signature() {
+    let smbios = "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform";
+    emulated_as(Nic::Vmxnet3, smbios, "vmxnet3", "qemu-tcg");
+}
+
+#[test]
+fn a_guest_with_pcnet_that_looks_like_parallels() {
+    let smbios = "type=1,manufacturer=Parallels Software International Inc.,\
+                  product=Parallels Virtual Platform";
+    emulated_as(Nic::Pcnet, smbios, "pcnet32", "parallels");
+}
+
+#[test]
+fn a_guest_with_e1000e_that_looks_like_hyper_v_but_for_its_signature() {
+    let smbios = "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine";
+    emulated_as(Nic::E1000e, smbios, "e1000e", "qemu-tcg");
+}
+
 /// A `cohost lab up` that has come up, and its folder.
 struct Running {
     process: Child,
@@ -250,14 +252,13 @@ impl Running {
         Some(running)
     }
 
-    /// Processes that were started with this lab's folder in their arguments.
+    /// Processes that were started with this lab's region among their arguments.
     fn guests(&self) -> usize {
-        let dir = self.dir.as_os_str().as_encoded_bytes();
+        let name = format!("cohost-lab-{}-", self.process.id());
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let lines = processes.filter_map(|p| std::fs::read(p.path().join("cmdline")).ok());
-        lines
-            .filter(|line| line.windows(dir.len()).any(|part| part == dir))
-            .count()
+        let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+        lines.filter(|line| line.contains(&name)).count()
     }
 
     /// Namespaces and regions with this lab's name.

@@ -1,6 +1,6 @@
 //! A lab: guests in a layout of hosts and virtual machines, up as long as the value lives.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -189,12 +189,7 @@ impl<'a> Builder<'a> {
 
     fn boot_uml(self, depot: &Depot) -> Result<Booting, LabError> {
         let kernel = depot.uml()?;
-        let image = self.image(
-            depot,
-            &Modules::open(&kernel.modules)?,
-            uml::MODULES,
-            "guest",
-        )?;
+        let image = self.image(depot, &Modules::open(&kernel.modules)?, uml::MODULES)?;
         let guests = self.each_guest(&image, |spec| {
             let machine = uml::start(&self.run, &self.network, &kernel, &spec, &self.token)?;
             Ok(self.guest(spec, Arc::new(machine)))
@@ -206,7 +201,7 @@ impl<'a> Builder<'a> {
         let kernel = depot.kernel()?;
         qemu::program()?;
         let modules = Modules::open(&kernel.modules)?;
-        let image = self.image(depot, &modules, self.options.nic.modules(), "guest")?;
+        let image = self.image(depot, &modules, self.options.nic.modules())?;
         let (accelerator, why) = qemu::accelerator(depot, &self.run, &kernel, &image);
         let guests = self.each_guest(&image, |spec| {
             let (run, network) = (&self.run, &self.network);
@@ -224,7 +219,7 @@ impl<'a> Builder<'a> {
         let (kernel, xen) = (depot.kernel()?, depot.xen()?);
         qemu::program()?;
         let modules = Modules::open(&kernel.modules)?;
-        let image = self.image(depot, &modules, xen::MODULES, "guest")?;
+        let image = self.image(depot, &modules, xen::MODULES)?;
         let dom0_image = self.dom0_image(depot, &modules, &kernel, &xen, &image)?;
         let dom0s = (0..self.options.hosts).map(|host| {
             let mut spec = self.spec(host, DOM0, None, &dom0_image);
@@ -258,11 +253,15 @@ impl<'a> Builder<'a> {
         modules: &Modules,
         kernel: &Kernel,
         xen: &XenFiles,
-        guest: &Path,
-    ) -> Result<PathBuf, LabError> {
+        guest: &str,
+    ) -> Result<String, LabError> {
         let mut files = dom0::files(xen)?;
         files.push((xen::GUEST_KERNEL.into(), 0o644, tools::read(&kernel.elf)?));
-        files.push((xen::GUEST_IMAGE.into(), 0o644, tools::read(guest)?));
+        files.push((
+            xen::GUEST_IMAGE.into(),
+            0o644,
+            tools::read(&self.run.path(guest))?,
+        ));
         let wanted = [xen::NIC.modules(), dom0::MODULES].concat();
         let bytes = Initramfs {
             busybox: &depot.busybox()?,
@@ -271,15 +270,15 @@ impl<'a> Builder<'a> {
             files: &files,
         }
         .build()?;
-        let path = self.run.path("dom0.cpio");
-        tools::write(&path, &bytes)?;
-        Ok(path)
+        let name = "dom0.cpio";
+        tools::write(&self.run.path(name), &bytes)?;
+        Ok(name.into())
     }
 
     /// Calls `start` for each guest with its description.
     fn each_guest(
         &self,
-        image: &Path,
+        image: &str,
         mut start: impl FnMut(Spec) -> Result<Guest, LabError>,
     ) -> Result<Vec<Guest>, LabError> {
         let mut guests = Vec::new();
@@ -301,7 +300,7 @@ impl<'a> Builder<'a> {
         Ok(Some(Region { file, bytes }))
     }
 
-    fn spec(&self, host: u32, vm: u32, region: Option<Region>, image: &std::path::Path) -> Spec {
+    fn spec(&self, host: u32, vm: u32, region: Option<Region>, image: &str) -> Spec {
         Spec {
             host,
             vm,
@@ -329,14 +328,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Writes the initramfs that all guests of this run share.
-    fn image(
-        &self,
-        depot: &Depot,
-        modules: &Modules,
-        needed: &[&str],
-        name: &str,
-    ) -> Result<PathBuf, LabError> {
+    /// Writes the initramfs that all guests of this run share, and returns its name.
+    fn image(&self, depot: &Depot, modules: &Modules, needed: &[&str]) -> Result<String, LabError> {
         let more = self.options.modules.iter().map(String::as_str);
         let wanted: Vec<&str> = needed.iter().copied().chain(more).collect();
         let bytes = Initramfs {
@@ -346,8 +339,8 @@ impl<'a> Builder<'a> {
             files: &self.options.files,
         }
         .build()?;
-        let path = self.run.path(&format!("{name}.cpio"));
-        tools::write(&path, &bytes)?;
-        Ok(path)
+        let name = "guest.cpio";
+        tools::write(&self.run.path(name), &bytes)?;
+        Ok(name.into())
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::run::Run;
+use crate::run::{Run, hold_when_ending};
 use crate::{LabError, tools};
 
 /// Where `ip netns` keeps its names.
@@ -98,6 +98,7 @@ impl Network {
 
 /// A namespace with a bridge `br0`, without the chatter of address autoconfiguration.
 fn make_namespace(name: &str) -> Result<(), LabError> {
+    hold_when_ending();
     tools::text("ip", &["netns", "add", name])?;
     inside(name, || {
         for scope in ["all", "default"] {

@@ -141,7 +141,9 @@ pub(crate) struct Spec {
     pub(crate) smbios: Vec<String>,
     /// More words on the kernel command line.
     pub(crate) kernel_args: Vec<String>,
-    pub(crate) initramfs: PathBuf,
+    /// A file in the run's folder, by its name: hypervisors are started in that folder, since in
+    /// their options commas, blanks and long paths have meanings of their own.
+    pub(crate) initramfs: String,
 }
 
 /// Memory that the guests of a host share.

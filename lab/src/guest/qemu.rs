@@ -110,7 +110,7 @@ fn arguments(
         "-kernel".to_owned(),
         kernel.elf.display().to_string(),
         "-initrd".into(),
-        spec.initramfs.display().to_string(),
+        spec.initramfs.clone(),
         "-append".into(),
         line,
         "-qmp".into(),
@@ -341,7 +341,7 @@ pub(crate) fn accelerator(
     depot: &Depot,
     run: &Run,
     kernel: &Kernel,
-    image: &Path,
+    image: &str,
 ) -> (Accelerator, String) {
     let kvm = Path::new("/dev/kvm");
     if let Err(error) = std::fs::File::options().read(true).write(true).open(kvm) {
@@ -367,13 +367,13 @@ pub(crate) fn accelerator(
     }
 }
 
-fn boots(run: &Run, kernel: &Kernel, image: &Path) -> bool {
+fn boots(run: &Run, kernel: &Kernel, image: &str) -> bool {
     let mut args = common(Accelerator::Kvm, 256);
     let more = [
         "-kernel".to_owned(),
         kernel.elf.display().to_string(),
         "-initrd".into(),
-        image.display().to_string(),
+        image.into(),
         "-append".into(),
         format!("{KERNEL_LINE} cohost.probe"),
     ];

@@ -23,13 +23,12 @@ pub(crate) fn start(
     network.make_tap(spec.host, &tap)?;
     let mut args = vec![
         format!("mem={}M", spec.memory_mib),
-        format!("initrd={}", spec.initramfs.display()),
+        format!("initrd={}", spec.initramfs),
         "root=/dev/ram0".into(),
         "con=null".into(),
         "con0=null,fd:1".into(),
         "ssl=null".into(),
         format!("umid={}", spec.name),
-        // Relative to the run's folder, in which it is started: sockets have short paths.
         "uml_dir=uml/".into(),
         format!("vec0:transport=tap,ifname={tap},mac={}", spec.mac),
         // No panic=: with it the kernel would start itself anew; without, it ends.

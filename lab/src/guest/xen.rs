@@ -56,12 +56,7 @@ pub(crate) fn start_host(
         "console=hvc0 panic=-1 quiet mitigations=off {}",
         dom0.identity(token).join(" ")
     );
-    let image = dom0
-        .initramfs
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let image = &dom0.initramfs;
     let modules = format!("vmlinux {},{image}", line.replace(',', ",,"));
     let xen_line = format!("console=com1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1");
     let memory = memory.to_string();

@@ -10,7 +10,7 @@ mod sweep;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
@@ -26,6 +26,17 @@ pub(crate) const PREFIX: &str = "cohost-lab-";
 /// Runs of this process that are up, for [`take_down_all`].
 static LIVE: Mutex<Vec<(PathBuf, String)>> = Mutex::new(Vec::new());
 
+/// Set when a signal takes everything down.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// To be called before something is made that a run's end removes: when that end has begun, it
+/// never returns, and the process is about to end.
+pub(crate) fn hold_when_ending() {
+    while ENDING.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
+}
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -40,6 +51,7 @@ impl Run {
     /// Removes what dead runs left, then begins a new one.
     pub(crate) fn begin(depot: &Depot) -> Result<Run, LabError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        hold_when_ending();
         sweep::remove_leftovers(depot);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number}", std::process::id());

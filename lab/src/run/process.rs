@@ -61,6 +61,7 @@ pub(crate) fn spawn<S: AsRef<OsStr>>(
     args: &[S],
     log: &Path,
 ) -> Result<GuestProcess, LabError> {
+    super::hold_when_ending();
     let out = File::create(log).map_err(|e| LabError::at("making", log, e))?;
     let err = out
         .try_clone()

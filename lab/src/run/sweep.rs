@@ -1,12 +1,13 @@
 //! Removes runs: their own end, the user's Ctrl-C, and what a killed lab left are one code.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{PREFIX, live};
+use super::{ENDING, PREFIX, live};
 use crate::setup::Depot;
 use crate::tools;
 
@@ -33,11 +34,16 @@ pub fn remove_leftovers(depot: &Depot) {
     remove_nameless();
 }
 
-/// Takes down every run of this process, for a signal that ends it.
+/// Takes down every run of this process, which must end after it: threads that boot guests stop.
 pub fn take_down_all() {
+    ENDING.store(true, Ordering::SeqCst);
     let runs = std::mem::take(&mut *live());
-    for (dir, id) in runs {
-        remove_run(&dir, &id);
+    // Twice: another thread may have been in the middle of making something the first time.
+    for pause in [Duration::ZERO, Duration::from_millis(200)] {
+        std::thread::sleep(pause);
+        for (dir, id) in &runs {
+            remove_run(dir, id);
+        }
     }
 }
 

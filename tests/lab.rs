@@ -4,12 +4,14 @@
 //! Where they cannot boot (no root, nothing fetched) a test says SKIPPED and how to change that;
 //! with `COHOST_LAB_REQUIRED=1` it fails instead.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Nic, Start};
+use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Nic, RegionKind, Start};
 
 mod lab_common;
 
@@ -59,6 +61,38 @@ fn user_mode_linux_guests_share_memory_within_a_host_and_not_across() {
     }
 }
 
+#[test]
+fn a_rank_in_a_guest_speaks_pmi_with_its_launcher_outside() {
+    let _alone = alone();
+    let name = "a_rank_in_a_guest_speaks_pmi_with_its_launcher_outside";
+    let Some(lab) = up(name, &LabOptions::new(Hypervisor::Uml, 1, 1)) else {
+        return;
+    };
+    let guest = &lab.guests()[0];
+    let script = "read line <&$PMI_FD; echo \"$PMI_RANK: $line\" >&$PMI_FD; \
+                  echo out; echo err >&2; exit 3";
+    let start = Start {
+        program: "sh".into(),
+        args: vec!["-c".into(), script.into()],
+        env: vec![("PMI_RANK".into(), "1".into())],
+        pmi: true,
+    };
+    let mut rank = guest
+        .spawn(&start)
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut pmi = BufReader::new(rank.pmi.take().unwrap());
+    writeln!(pmi.get_mut(), "cmd=response_to_init").unwrap();
+    let mut answer = String::new();
+    pmi.read_line(&mut answer).unwrap();
+    assert_eq!(answer, "1: cmd=response_to_init\n");
+    let output = rank.output(LIMIT);
+    assert_eq!(output.exit.code(), 3, "{name}: {}", guest.label());
+    assert_eq!(
+        (&output.stdout[..], &output.stderr[..]),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
+}
+
 /// A shell function that sets `pci` to the folder of the ivshmem device, or to nothing.
 const FIND_IVSHMEM: &str = "pci=; for d in /sys/bus/pci/devices/*; do \
      [ \"$(cat $d/vendor):$(cat $d/device)\" = 0x1af4:0x1110 ] && pci=$d; done; ";
@@ -98,6 +132,47 @@ fn qemu_guests_share_an_ivshmem_device() {
     region_word(a, "0x12345678");
     assert_eq!(region_word(b, ""), "0x12345678");
     sh(a, &format!("ping -c 1 -W 20 {}", b.address()));
+}
+
+#[test]
+fn qemu_guests_with_doorbells_get_numbers_from_the_server_and_vfio_holds_the_device() {
+    let _alone = alone();
+    let name = "qemu_guests_with_doorbells_get_numbers_from_the_server_and_vfio_holds_the_device";
+    let mut options = LabOptions::new(Hypervisor::Qemu, 1, 2);
+    options.region_mib = 4;
+    options.region_kind = RegionKind::Doorbell(2);
+    let Some(lab) = up(name, &options) else {
+        return;
+    };
+    // The register IVPosition, at 8 in the device's first memory.
+    let script = format!(
+        "{FIND_IVSHMEM} echo 1 > $pci/enable; at=$(head -n 1 $pci/resource | cut -d' ' -f1); \
+         devmem $((at + 8)) 32"
+    );
+    let mut numbers: Vec<String> = lab
+        .guests()
+        .iter()
+        .map(|guest| sh(guest, &script))
+        .collect();
+    numbers.sort();
+    assert_eq!(numbers, ["0x00000000\n", "0x00000001\n"], "{name}");
+    for guest in lab.guests() {
+        let driver = format!("{FIND_IVSHMEM} basename $(readlink $pci/driver); ls /dev/vfio");
+        let said = sh(guest, &driver);
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(
+            lines.first(),
+            Some(&"vfio-pci"),
+            "{}: {said}",
+            guest.label()
+        );
+        assert_eq!(
+            lines.len(),
+            3,
+            "{}: a group and vfio itself: {said}",
+            guest.label()
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Guests of Xen, in a file of their own since they take longer than the others.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod lab_common;
 
 use cohost_lab::{Hypervisor, LabOptions};

@@ -1,14 +1,18 @@
 //! A lab: guests in a layout of hosts and virtual machines, up as long as the value lives.
 
+use std::fs::File;
+use std::io::PipeWriter;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::agent::frame::Token;
-use crate::guest::{Guest, Hypervisor, Machine, Nic, Region, Spec, qemu, uml, xen};
+use crate::guest::{Guest, Hypervisor, Machine, Nic, Region, RegionKind, Spec, qemu, uml, xen};
 use crate::image::dom0;
 use crate::image::initramfs::Initramfs;
 use crate::image::modules::Modules;
+use crate::ivshmem;
 use crate::network::Network;
 use crate::program::{Profile, static_program};
 use crate::run::Run;
@@ -32,6 +36,8 @@ pub struct LabOptions {
     /// Size of the region that the guests of a host share, in MiB; 0 for none. A power of two,
     /// which PCI asks for. Xen's guests grant each other pages instead and have none.
     pub region_mib: u32,
+    /// For QEMU: as which device the region appears.
+    pub region_kind: RegionKind,
     /// For QEMU: what the firmware says of the machine, as `-smbios` options, such as
     /// `type=1,manufacturer=VMware\, Inc.`.
     pub smbios: Vec<String>,
@@ -61,6 +67,7 @@ impl LabOptions {
             nic: Nic::default(),
             memory_mib: 192,
             region_mib: 64,
+            region_kind: RegionKind::default(),
             smbios: Vec::new(),
             kernel_args: Vec::new(),
             modules: Vec::new(),
@@ -112,6 +119,8 @@ pub struct Lab {
     // Dropped in this order: processes first, then what they use.
     guests: Vec<Guest>,
     how: String,
+    /// Servers of doorbells end when these are closed.
+    _servers: Vec<PipeWriter>,
     _run: Arc<Run>,
 }
 
@@ -120,11 +129,13 @@ impl Lab {
     pub fn up(options: &LabOptions) -> Result<Lab, LabError> {
         options.check()?;
         let depot = options.depot.clone().map_or_else(Depot::open, Ok)?;
-        let (guests, how, run) = Builder::new(options, &depot)?.boot(&depot)?;
+        let mut builder = Builder::new(options, &depot)?;
+        let (guests, how) = builder.boot(&depot)?;
         let lab = Lab {
             guests,
             how,
-            _run: run,
+            _servers: builder.servers,
+            _run: builder.run,
         };
         let deadline = Instant::now() + options.boot_limit;
         for guest in &lab.guests {
@@ -153,12 +164,13 @@ struct Builder<'a> {
     run: Arc<Run>,
     network: Network,
     token: Token,
+    servers: Vec<PipeWriter>,
 }
 
 /// The place of the control domain among a host's addresses, beyond those of guests.
 const DOM0: u32 = 249;
 
-type Booting = (Vec<Guest>, String, Arc<Run>);
+type Booting = (Vec<Guest>, String);
 
 impl<'a> Builder<'a> {
     fn new(options: &'a LabOptions, depot: &Depot) -> Result<Builder<'a>, LabError> {
@@ -176,10 +188,11 @@ impl<'a> Builder<'a> {
             run,
             network,
             token: Token::random()?,
+            servers: Vec::new(),
         })
     }
 
-    fn boot(self, depot: &Depot) -> Result<Booting, LabError> {
+    fn boot(&mut self, depot: &Depot) -> Result<Booting, LabError> {
         match self.options.hypervisor {
             Hypervisor::Uml => self.boot_uml(depot),
             Hypervisor::Qemu => self.boot_qemu(depot),
@@ -187,35 +200,40 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn boot_uml(self, depot: &Depot) -> Result<Booting, LabError> {
+    fn boot_uml(&mut self, depot: &Depot) -> Result<Booting, LabError> {
         let kernel = depot.uml()?;
         let image = self.image(depot, &Modules::open(&kernel.modules)?, uml::MODULES)?;
-        let guests = self.each_guest(&image, |spec| {
+        let mut servers = Vec::new();
+        let guests = self.each_guest(&image, &mut servers, |spec| {
             let machine = uml::start(&self.run, &self.network, &kernel, &spec, &self.token)?;
             Ok(self.guest(spec, Arc::new(machine)))
         })?;
-        Ok((guests, "User-Mode Linux".into(), self.run))
+        Ok((guests, "User-Mode Linux".into()))
     }
 
-    fn boot_qemu(self, depot: &Depot) -> Result<Booting, LabError> {
+    fn boot_qemu(&mut self, depot: &Depot) -> Result<Booting, LabError> {
         let kernel = depot.kernel()?;
         qemu::program()?;
         let modules = Modules::open(&kernel.modules)?;
-        let image = self.image(depot, &modules, self.options.nic.modules())?;
+        let nic = self.options.nic.modules();
+        let needed = [nic, qemu::region_modules(self.options.region_kind)].concat();
+        let image = self.image(depot, &modules, &needed)?;
         let (accelerator, why) = qemu::accelerator(depot, &self.run, &kernel, &image);
-        let guests = self.each_guest(&image, |spec| {
+        let mut servers = Vec::new();
+        let guests = self.each_guest(&image, &mut servers, |spec| {
             let (run, network) = (&self.run, &self.network);
             let machine = qemu::start(run, network, &kernel, accelerator, &spec, &self.token)?;
             Ok(self.guest(spec, Arc::new(machine)))
         })?;
+        self.servers = servers;
         let how = match accelerator {
             qemu::Accelerator::Kvm => format!("QEMU with KVM: {why}"),
             qemu::Accelerator::Tcg => format!("QEMU with software emulation (TCG): {why}"),
         };
-        Ok((guests, how, self.run))
+        Ok((guests, how))
     }
 
-    fn boot_xen(self, depot: &Depot) -> Result<Booting, LabError> {
+    fn boot_xen(&mut self, depot: &Depot) -> Result<Booting, LabError> {
         let (kernel, xen) = (depot.kernel()?, depot.xen()?);
         qemu::program()?;
         let modules = Modules::open(&kernel.modules)?;
@@ -242,7 +260,7 @@ impl<'a> Builder<'a> {
             }
         }
         let how = "Xen with paravirtual guests, inside QEMU with software emulation (TCG)";
-        Ok((guests, how.into(), self.run))
+        Ok((guests, how.into()))
     }
 
     /// The image of the control domain: a guest's with Xen's tools, and the guests' kernel and
@@ -279,11 +297,15 @@ impl<'a> Builder<'a> {
     fn each_guest(
         &self,
         image: &str,
+        servers: &mut Vec<PipeWriter>,
         mut start: impl FnMut(Spec) -> Result<Guest, LabError>,
     ) -> Result<Vec<Guest>, LabError> {
         let mut guests = Vec::new();
         for host in 0..self.options.hosts {
             let region = self.region(host)?;
+            if let Some(region) = &region {
+                servers.extend(serve_doorbells(&self.run, region, host)?);
+            }
             for vm in 0..self.options.vms {
                 guests.push(start(self.spec(host, vm, region.clone(), image))?);
             }
@@ -297,7 +319,11 @@ impl<'a> Builder<'a> {
         }
         let bytes = u64::from(self.options.region_mib) << 20;
         let file = self.run.make_region(host, bytes)?;
-        Ok(Some(Region { file, bytes }))
+        let kind = match self.options.hypervisor {
+            Hypervisor::Qemu => self.options.region_kind,
+            _ => RegionKind::Plain,
+        };
+        Ok(Some(Region { file, bytes, kind }))
     }
 
     fn spec(&self, host: u32, vm: u32, region: Option<Region>, image: &str) -> Spec {
@@ -343,4 +369,22 @@ impl<'a> Builder<'a> {
         tools::write(&self.run.path(name), &bytes)?;
         Ok(name.into())
     }
+}
+
+/// Starts the server of a host's doorbells on a thread, when its region has any; it ends when
+/// the returned pipe is closed.
+fn serve_doorbells(run: &Run, region: &Region, host: u32) -> Result<Option<PipeWriter>, LabError> {
+    let RegionKind::Doorbell(vectors) = region.kind else {
+        return Ok(None);
+    };
+    let file = File::options().read(true).write(true).open(&region.file);
+    let file = file.map_err(|e| LabError::at("opening", &region.file, e))?;
+    let listener = run.listen(&Region::socket(host))?;
+    let (end, hold) = std::io::pipe().map_err(|e| LabError::io("a pipe", e))?;
+    std::thread::spawn(move || {
+        if let Err(error) = ivshmem::serve(&listener, &file, vectors, end.as_fd()) {
+            eprintln!("cohost lab: the server of doorbells: {error}");
+        }
+    });
+    Ok(Some(hold))
 }

@@ -41,30 +41,49 @@ pub fn static_program(profile: Profile) -> Result<PathBuf, LabError> {
 
 /// Builds the program with cargo, for the machine's own glibc target, linked statically.
 fn build(profile: Profile) -> Result<PathBuf, LabError> {
+    let said = cargo(&["build", "--bin", "cohost"], profile)?;
+    executable(&said, "cohost")
+}
+
+/// One of the project's test programs (a file of `tests/`, without its ending) as a static
+/// program, to be put into guests with [`crate::LabOptions::files`] and run there.
+pub fn static_test(name: &str, profile: Profile) -> Result<PathBuf, LabError> {
+    let said = cargo(&["test", "--no-run", "--test", name], profile)?;
+    executable(&said, name)
+}
+
+/// Runs cargo on the sources beside this crate, and returns its messages, a JSON text to a line.
+fn cargo(what: &[&str], profile: Profile) -> Result<String, LabError> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = here.parent().unwrap_or(here);
-    let missing = |what: &str| LabError::Missing {
+    let missing = |why: &str| LabError::Missing {
         what: "a statically linked 'cohost'".into(),
-        tried: format!("COHOST_LAB_PROGRAM is not set, this program is not static, {what}"),
+        tried: format!("COHOST_LAB_PROGRAM is not set, this program is not static, {why}"),
     };
     if !workspace.join("src/main.rs").is_file() {
         return Err(missing("and its sources are not here"));
     }
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let cargo = std::env::var_os("CARGO").map(PathBuf::from);
     let cargo = cargo.or_else(|| tools::find("cargo"));
     let cargo = cargo.ok_or_else(|| missing("and there is no cargo to build it"))?;
-    let (name, folder) = match profile {
-        Profile::Dev => ("DEV", "debug"),
-        Profile::Release => ("RELEASE", "release"),
+    let name = match profile {
+        Profile::Dev => "DEV",
+        Profile::Release => "RELEASE",
     };
-    let dir = workspace.join("target/lab");
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let mut command = Command::new(cargo);
     command
         .current_dir(workspace)
-        .args(["build", "--quiet", "--package", "cohost", "--bin", "cohost"])
+        .args(what)
+        .args([
+            "--package",
+            "cohost",
+            "--quiet",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
         .args(["--target", &target, "--target-dir"])
-        .arg(&dir)
+        .arg(workspace.join("target/lab"))
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env(format!("CARGO_PROFILE_{name}_DEBUG"), "0")
         .env(format!("CARGO_PROFILE_{name}_STRIP"), "symbols")
@@ -74,8 +93,22 @@ fn build(profile: Profile) -> Result<PathBuf, LabError> {
     if profile == Profile::Release {
         command.arg("--release");
     }
-    tools::run(&mut command)?;
-    Ok(dir.join(&target).join(folder).join("cohost"))
+    let output = tools::run(&mut command)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The file that cargo says it has built for the target of this name.
+fn executable(messages: &str, name: &str) -> Result<PathBuf, LabError> {
+    let built = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let of = message.get("target")?.get("name")?.as_str()?;
+        let file = message.get("executable")?.as_str()?;
+        (of == name).then(|| PathBuf::from(file))
+    });
+    built.ok_or_else(|| LabError::Format {
+        file: "cargo's messages".into(),
+        what: format!("no program {name} was built"),
+    })
 }
 
 /// Whether an ELF program needs no dynamic loader (no PT_INTERP among its program headers).

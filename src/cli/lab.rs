@@ -123,15 +123,15 @@ fn up(args: &UpArgs) -> Result<ExitCode, LabError> {
 
 /// Runs the command in all guests at once; each line is printed with its guest's name.
 fn everywhere(lab: &Lab, start: &Start, limit: Duration) -> ExitCode {
-    let worst = std::thread::scope(|scope| {
+    let all_good = std::thread::scope(|scope| {
         let runs = lab.guests().iter();
         let runs: Vec<_> = runs
             .map(|guest| scope.spawn(move || one(guest, start, limit)))
             .collect();
         let ends = runs.into_iter().map(|run| run.join().unwrap_or(false));
-        ends.fold(true, |all, good| all && good)
+        ends.filter(|good| !good).count() == 0
     });
-    if worst {
+    if all_good {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -93,8 +93,11 @@ pub(crate) fn encode(channel: Channel, payload: &[u8], out: &mut impl Extend<u8>
     out.extend(payload.iter().copied());
 }
 
-/// The first frame in `bytes` and how many bytes it took; nothing when it is not all there.
-pub fn decode(bytes: &[u8]) -> Result<Option<(Channel, &[u8], usize)>, FrameError> {
+/// Channel, payload, and how many bytes it took in all.
+pub type Frame<'a> = (Channel, &'a [u8], usize);
+
+/// The first frame in `bytes`; nothing when it is not all there.
+pub fn decode(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
     let Some(header) = bytes.first_chunk::<HEADER>() else {
         return Ok(None);
     };

@@ -125,6 +125,17 @@ impl FromStr for Nic {
     }
 }
 
+/// How the guests of a host of QEMU share their region.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RegionKind {
+    /// The device `ivshmem-plain`: memory alone. Guests with it can be migrated.
+    #[default]
+    Plain,
+    /// The device `ivshmem-doorbell`, with so many interrupt vectors for each guest, on a machine
+    /// with an IOMMU, bound to vfio-pci. The lab runs the server.
+    Doorbell(u16),
+}
+
 /// What one guest is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
@@ -151,6 +162,14 @@ pub(crate) struct Spec {
 pub(crate) struct Region {
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
+    pub(crate) kind: RegionKind,
+}
+
+impl Region {
+    /// The socket of the server of a host's doorbells, in the run's folder.
+    pub(crate) fn socket(host: u32) -> String {
+        format!("ivshmem-h{host}")
+    }
 }
 
 impl Spec {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::qmp::Monitor;
-use super::{Guest, Machine, Nic, Region, Spec};
+use super::{Guest, Machine, Nic, Region, RegionKind, Spec};
 use crate::agent::frame::Token;
 use crate::network::Network;
 use crate::run::{GuestProcess, Run, spawn};
@@ -61,17 +61,18 @@ pub(crate) fn program() -> Result<PathBuf, LabError> {
 
 /// Options that every guest has. Paths are relative to the run's folder, in which QEMU is
 /// started: commas in a path would be options, and sockets have short paths.
-pub(crate) fn common(accelerator: Accelerator, memory_mib: u32) -> Vec<String> {
+pub(crate) fn common(accelerator: Accelerator, machine: &str, memory_mib: u32) -> Vec<String> {
     let mut args: Vec<String> = accelerator.args().iter().map(|&arg| arg.into()).collect();
     // The guest's memory is an object with a name, and the first: removing the region's object
     // later must not take it along.
     let ram = format!("memory-backend-ram,id=ram0,size={memory_mib}M");
     let memory = memory_mib.to_string();
+    let machine = format!("{machine},memory-backend=ram0");
     let fixed = [
         "-object",
         &ram,
         "-machine",
-        "pc,memory-backend=ram0",
+        &machine,
         "-m",
         &memory,
         // With room for one more processor only QEMU keeps atomic instructions atomic between
@@ -103,9 +104,13 @@ fn arguments(
     token: &Token,
     generation: u32,
 ) -> Vec<String> {
-    let mut args = common(accelerator, spec.memory_mib);
+    let mut args = common(accelerator, machine(spec), spec.memory_mib);
     let name = &spec.name;
-    let line = [KERNEL_LINE.to_owned(), spec.identity(token).join(" ")].join(" ");
+    let mut line = [KERNEL_LINE.to_owned(), spec.identity(token).join(" ")].join(" ");
+    if machine(spec) == WITH_IOMMU {
+        line += " intel_iommu=on";
+        args.extend(["-device".to_owned(), "intel-iommu,intremap=off".into()]);
+    }
     let more = [
         "-kernel".to_owned(),
         kernel.elf.display().to_string(),
@@ -142,18 +147,50 @@ fn tap(spec: &Spec, generation: u32) -> String {
     format!("tap{}g{generation}", spec.vm)
 }
 
+/// The machine for interrupts that reach user space, which need an IOMMU.
+const WITH_IOMMU: &str = "q35";
+
+/// The machine a guest needs.
+fn machine(spec: &Spec) -> &'static str {
+    match spec.region.as_ref().map(|region| region.kind) {
+        Some(RegionKind::Doorbell(_)) => WITH_IOMMU,
+        _ => "pc",
+    }
+}
+
+/// Modules for a kind of region, with their parameters.
+pub(crate) fn region_modules(kind: RegionKind) -> &'static [&'static str] {
+    match kind {
+        RegionKind::Plain => &[],
+        // Without remapping of interrupts, which QEMU does not offer under emulation, VFIO asks
+        // for this permission; a guest of the lab has nobody to be protected from.
+        RegionKind::Doorbell(_) => &[
+            "vfio_iommu_type1 allow_unsafe_interrupts=1",
+            "vfio-pci ids=1af4:1110",
+        ],
+    }
+}
+
 /// The options that plug the region from the start.
-fn region_args(region: &Region) -> [String; 4] {
-    let file = region.file.display().to_string().replace(',', ",,");
-    [
-        "-object".into(),
-        format!(
-            "memory-backend-file,id=hostmem,size={},share=on,mem-path={file}",
-            region.bytes
-        ),
-        "-device".into(),
-        "ivshmem-plain,id=ivshmem0,memdev=hostmem".into(),
-    ]
+fn region_args(region: &Region, host: u32) -> [String; 4] {
+    match region.kind {
+        RegionKind::Plain => {
+            let file = region.file.display().to_string().replace(',', ",,");
+            let bytes = region.bytes;
+            [
+                "-object".into(),
+                format!("memory-backend-file,id=hostmem,size={bytes},share=on,mem-path={file}"),
+                "-device".into(),
+                "ivshmem-plain,id=ivshmem0,memdev=hostmem".into(),
+            ]
+        }
+        RegionKind::Doorbell(vectors) => [
+            "-chardev".into(),
+            format!("socket,id=ivshmem,path={}", Region::socket(host)),
+            "-device".into(),
+            format!("ivshmem-doorbell,id=ivshmem0,chardev=ivshmem,vectors={vectors}"),
+        ],
+    }
 }
 
 /// Starts a guest.
@@ -168,7 +205,7 @@ pub(crate) fn start(
     network.make_tap(spec.host, &tap(spec, 0))?;
     let mut args = arguments(kernel, accelerator, spec, token, 0);
     if let Some(region) = &spec.region {
-        args.extend(region_args(region));
+        args.extend(region_args(region, spec.host));
     }
     let log = run.path(&format!("qemu-{}.log", spec.name));
     let process = spawn(
@@ -207,8 +244,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Guest {
     fn qemu(&self) -> Result<&Qemu, LabError> {
-        let qemu = self.machine.qemu.as_ref();
-        qemu.ok_or_else(|| LabError::Options(format!("{} is no guest of QEMU", self.label())))
+        let refuse = |what| Err(LabError::Options(format!("{} {what}", self.label())));
+        if machine(&self.spec) == WITH_IOMMU {
+            return refuse("has doorbells, with which QEMU can neither unplug nor migrate");
+        }
+        match self.machine.qemu.as_ref() {
+            Some(qemu) => Ok(qemu),
+            None => refuse("is no guest of QEMU"),
+        }
     }
 
     fn monitor(&self) -> Result<Monitor, LabError> {
@@ -234,7 +277,7 @@ impl Guest {
     /// Gives a running guest of QEMU the region of its host (again).
     pub fn plug_region(&self) -> Result<(), LabError> {
         match self.region_file() {
-            Some(file) => self.plug_region_file(&file.to_owned()),
+            Some(file) => self.plug_region_file(file),
             None => Ok(()),
         }
     }
@@ -368,7 +411,7 @@ pub(crate) fn accelerator(
 }
 
 fn boots(run: &Run, kernel: &Kernel, image: &str) -> bool {
-    let mut args = common(Accelerator::Kvm, 256);
+    let mut args = common(Accelerator::Kvm, "pc", 256);
     let more = [
         "-kernel".to_owned(),
         kernel.elf.display().to_string(),

@@ -155,18 +155,23 @@ mod tests {
                 }
                 stream.write_all(text.as_bytes()).unwrap();
             }
+            // Closed after the last question, not before it.
+            let _ = asked.next();
         });
         (dir, thread)
     }
 
     const GREETING: &str = "{\"QMP\": {\"version\": {}}}\n";
+    const DELETED: &str = concat!(
+        "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"d0\"}}\n",
+        "{\"return\": {}}\n"
+    );
+    const REFUSED: &str = "{\"error\": {\"desc\": \"ivshmem is plugged\"}}\n";
     const DONE: &str = "{\"return\": {}}\n";
 
     #[test]
     fn an_event_that_comes_before_the_answer_is_not_lost() {
-        let deleted =
-            "{\"event\": \"DEVICE_DELETED\", \"data\": {\"device\": \"d0\"}}\n{\"return\": {}}\n";
-        let (dir, thread) = fake(&[GREETING, DONE, deleted]);
+        let (dir, thread) = fake(&[GREETING, DONE, DELETED]);
         let mut monitor = Monitor::connect(dir.path(), "qmp").unwrap();
         monitor
             .command("device_del", json!({ "id": "d0" }))
@@ -175,36 +180,25 @@ mod tests {
         monitor
             .wait_event("DEVICE_DELETED", "device", "d0", limit)
             .unwrap();
+        drop(monitor);
         thread.join().unwrap();
     }
 
     #[test]
     fn refusals_nonsense_and_silence_are_errors_that_name_the_command() {
-        let refusal = "{\"error\": {\"desc\": \"ivshmem is plugged\"}}\n";
-        for (answer, word) in [
-            (refusal, "plugged"),
-            ("nonsense\n", "understood"),
-            ("", "closed"),
-        ] {
-            let script: &'static [&'static str] = match word {
-                "plugged" => &[
-                    GREETING,
-                    DONE,
-                    "{\"error\": {\"desc\": \"ivshmem is plugged\"}}\n",
-                ],
-                "understood" => &[GREETING, DONE, "nonsense\n"],
-                _ => &[GREETING, DONE],
-            };
+        let scripts: [(&'static [&'static str], &str); 3] = [
+            (&[GREETING, DONE, REFUSED], "plugged"),
+            (&[GREETING, DONE, "nonsense\n"], "understood"),
+            (&[GREETING, DONE], "closed"),
+        ];
+        for (script, word) in scripts {
             let (dir, thread) = fake(script);
             let mut monitor = Monitor::connect(dir.path(), "qmp").unwrap();
             let text = monitor
                 .command("migrate", json!({}))
                 .unwrap_err()
                 .to_string();
-            assert!(
-                text.contains("migrate") && text.contains(word),
-                "{answer}: {text}"
-            );
+            assert!(text.contains("migrate") && text.contains(word), "{text}");
             drop(monitor);
             thread.join().unwrap();
         }

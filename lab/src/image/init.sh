@@ -18,8 +18,9 @@ for word in $(cat /proc/cmdline); do
         cohost.probe) echo COHOST-BOOTED; poweroff -f ;;
     esac
 done
-while read -r module; do
-    insmod "/lib/modules/$module" || echo "cohost: module $module was not loaded"
+while read -r module parameters; do
+    # Unquoted: each parameter is a word.
+    insmod "/lib/modules/$module" $parameters || echo "cohost: module $module was not loaded"
 done < /lib/modules/order
 [ -d /proc/xen ] && mount -t xenfs xenfs /proc/xen
 

@@ -12,7 +12,7 @@ pub struct Initramfs<'a> {
     pub busybox: &'a Path,
     /// The project's statically linked program, found in the guest as `/bin/cohost`.
     pub program: &'a Path,
-    /// Modules in the order in which they are loaded: name and contents.
+    /// Modules in the order in which they are loaded: line for `insmod` and contents.
     pub modules: &'a [(String, Vec<u8>)],
     /// More files: path in the guest without leading slash, mode, contents.
     pub files: &'a [(String, u32, Vec<u8>)],
@@ -32,9 +32,10 @@ impl Initramfs<'_> {
         archive.file("etc/group", 0o644, b"root:x:0:\n");
         archive.file("etc/hosts", 0o644, b"127.0.0.1 localhost\n");
         let mut order = String::new();
-        for (name, contents) in self.modules {
+        for (line, contents) in self.modules {
+            let name = line.split(' ').next().unwrap_or(line);
             archive.file(&format!("lib/modules/{name}"), 0o644, contents);
-            order += name;
+            order += line;
             order.push('\n');
         }
         archive.file("lib/modules/order", 0o644, order.as_bytes());

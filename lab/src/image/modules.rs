@@ -48,12 +48,16 @@ impl Modules {
         })
     }
 
-    /// These modules and all they need, as file name and contents, dependencies first, each
-    /// once. One that is built in needs no file; one that the kernel does not have is an error.
+    /// These modules and all they need, as a line for `insmod` (file name, and the parameters
+    /// written after the module's name) and contents, dependencies first, each once. One that is built in needs no file; one that the kernel does not have is an error.
     pub fn closure(&self, wanted: &[&str]) -> Result<Vec<(String, Vec<u8>)>, LabError> {
         let (mut visited, mut order) = (BTreeSet::new(), Vec::new());
-        for name in wanted {
+        for wanted in wanted {
+            let (name, parameters) = wanted.split_once(' ').unwrap_or((wanted, ""));
             self.visit(&name_of(name), &mut visited, &mut order)?;
+            if let (false, Some(last)) = (parameters.is_empty(), order.last_mut()) {
+                last.0 = format!("{} {parameters}", last.0);
+            }
         }
         Ok(order)
     }
@@ -140,6 +144,13 @@ mod tests {
         let order = modules.closure(&["virtio", "virtio-net", "failover"]);
         let expected = ["failover.ko", "net_failover.ko", "virtio_net.ko"];
         assert_eq!(names(order.unwrap()), expected);
+    }
+
+    #[test]
+    fn parameters_stay_with_their_module() {
+        let (_dir, modules) = modules(&[("vfio.ko", ""), ("vfio-pci.ko", "vfio")], "");
+        let order = modules.closure(&["vfio-pci ids=1af4:1110"]).unwrap();
+        assert_eq!(names(order), ["vfio.ko", "vfio_pci.ko ids=1af4:1110"]);
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod sweep;
 
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -73,6 +75,14 @@ impl Run {
     /// A file or folder of this run.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// Listens at a socket in the run's folder, by way of that folder: the paths of sockets may
+    /// have 107 bytes.
+    pub(crate) fn listen(&self, name: &str) -> Result<UnixListener, LabError> {
+        let dir = File::open(&self.dir).map_err(|e| LabError::at("opening", &self.dir, e))?;
+        let short = format!("/proc/self/fd/{}/{name}", dir.as_raw_fd());
+        UnixListener::bind(short).map_err(|e| LabError::at("listening at", &self.path(name), e))
     }
 
     /// The network namespace of this name.

@@ -179,13 +179,16 @@ fn qemu_guests_with_doorbells_get_numbers_from_the_server_and_vfio_holds_the_dev
 fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
     let _alone = alone();
     let name = "a_qemu_guest_moves_with_its_connections_and_its_region_comes_back";
-    let mut options = LabOptions::new(Hypervisor::Qemu, 1, 1);
+    let mut options = LabOptions::new(Hypervisor::Qemu, 2, 1);
     options.region_mib = 4;
     let Some(lab) = up(name, &options) else {
         return;
     };
-    let guest = &lab.guests()[0];
+    let [guest, other] = lab.guests() else {
+        panic!("{name}: not two guests")
+    };
     let boot = boot_id(guest);
+    region_word(other, "0x07EE0001");
     region_word(guest, "0x600DCAFE");
     let mut cat = guest
         .spawn(&Start {
@@ -205,7 +208,7 @@ fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
     let present = format!("{FIND_IVSHMEM} echo ${{pci:+there}}");
     assert_eq!(sh(guest, &present).trim(), "there");
     let took = guest
-        .migrate()
+        .migrate(0)
         .unwrap_or_else(|error| panic!("{name}: {error}\n{}", guest.log()));
     eprintln!(
         "moved in {:?}, standing still for {:?}",
@@ -223,10 +226,26 @@ fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
         sh(guest, &present).trim() == "there"
     });
     assert_eq!(region_word(guest, ""), "0x600DCAFE");
+    assert!(matches!(guest.plug_region(), Err(LabError::Options(_))));
+    // To the other host, where its region is that host's.
     guest
-        .migrate()
+        .migrate(1)
         .unwrap_or_else(|error| panic!("{name}: again: {error}\n{}", guest.log()));
     echo("after the second");
+    assert_eq!(
+        (guest.host(), guest.region_file()),
+        (1, other.region_file())
+    );
+    guest.plug_region().unwrap();
+    until("the other region is there", || {
+        sh(guest, &present).trim() == "there"
+    });
+    assert_eq!(region_word(guest, ""), "0x07EE0001");
+    sh(guest, &format!("ping -c 1 -W 20 {}", other.address()));
+    assert!(
+        matches!(guest.migrate(2), Err(LabError::Options(_))),
+        "there is no host 2"
+    );
 }
 
 /// Boots one guest of QEMU with this network device and these words of its firmware, and says
@@ -278,6 +297,52 @@ fn a_guest_with_pcnet_that_looks_like_parallels() {
 fn a_guest_with_e1000e_that_looks_like_hyper_v_but_for_its_signature() {
     let smbios = "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine";
     emulated_as(Nic::E1000e, smbios, "e1000e", "qemu-tcg");
+}
+
+#[test]
+fn wrong_use_is_told_from_failure() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_cohost"))
+            .arg("lab")
+            .args(args)
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    for (args, word) in [
+        (&["up", "--hypervisor", "vmware"][..], "vmware"),
+        (&["up", "--hypervisor", "uml", "--layout", "2y2"], "2y2"),
+        (&["up", "--hypervisor", "uml", "--layout", "0x2"], "0x2"),
+        (&["up", "--hypervisor", "uml", "--nic", "e1000"], "e1000"),
+        (
+            &["up", "--hypervisor", "qemu", "--region", "3"],
+            "power of two",
+        ),
+        (&["up", "--hypervisor", "qemu", "--memory", "8"], "8 MiB"),
+        (&["run", "--hypervisor", "uml"], "no command"),
+    ] {
+        let (code, said) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_machine_without_what_the_lab_needs_is_told_how_to_get_it() {
+    let empty = tempfile::tempdir().unwrap();
+    for hypervisor in Hypervisor::ALL {
+        let mut options = LabOptions::new(hypervisor, 1, 1);
+        options.depot = Some(Depot::at(empty.path()).unwrap());
+        let error = Lab::up(&options).unwrap_err();
+        assert!(error.is_missing(), "{hypervisor}: {error}");
+        assert!(error.to_string().contains("cohost lab setup"), "{error}");
+    }
+    let left: Vec<_> = std::fs::read_dir(empty.path()).unwrap().collect();
+    assert!(
+        left.is_empty(),
+        "nothing is made before it is known that it can be: {left:?}"
+    );
 }
 
 /// A `cohost lab up` that has come up, and its folder.

@@ -77,6 +77,12 @@ impl Network {
         self.hosts.get(host as usize).map_or("", String::as_str)
     }
 
+    /// How many hosts there are.
+    pub(crate) fn hosts(&self) -> u32 {
+        // Made of that many, which are at most 200.
+        self.hosts.len() as u32
+    }
+
     /// Makes a tap on the bridge of a host.
     pub(crate) fn make_tap(&self, host: u32, name: &str) -> Result<(), LabError> {
         let namespace = self.namespace(host);

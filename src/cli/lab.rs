@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +23,18 @@ pub enum LabCommand {
     Up(UpArgs),
     /// Boot guests, run a command in each, and take them down
     Run(UpArgs),
+    /// Serve the doorbells of ivshmem to guests of your own (QEMU's 'ivshmem-doorbell' device)
+    IvshmemServer {
+        /// The socket that QEMU's '-chardev socket,path=' names; made here
+        #[arg(long)]
+        socket: PathBuf,
+        /// The file that is the shared memory
+        #[arg(long)]
+        region: PathBuf,
+        /// Interrupt vectors of each guest
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+        vectors: u16,
+    },
     /// Take down labs of other processes, and remove what killed ones left
     Down,
 }
@@ -73,6 +86,11 @@ pub fn run(command: &LabCommand) -> ExitCode {
             "no command; write it after '--', such as -- cohost detect".into(),
         )),
         LabCommand::Run(args) => up(args),
+        LabCommand::IvshmemServer {
+            socket,
+            region,
+            vectors,
+        } => cohost_lab::ivshmem::serve_path(socket, region, *vectors).map(|()| ExitCode::SUCCESS),
         LabCommand::Down => Depot::open().map(|depot| {
             eprintln!("{} labs taken down", cohost_lab::take_down_others(&depot));
             ExitCode::SUCCESS

@@ -12,9 +12,8 @@ pub use qemu::Migration;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -185,6 +184,17 @@ impl Spec {
     }
 }
 
+/// Where a guest of QEMU is, which a migration changes.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its host.
+    pub(crate) host: u32,
+    /// How often it was moved to another process.
+    pub(crate) generation: u32,
+    /// Whether its region is plugged.
+    pub(crate) plugged: bool,
+}
+
 /// A process that is a guest, or with Xen a host of several; shared by its guests.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -193,34 +203,26 @@ pub(crate) struct Machine {
     pub(crate) log: PathBuf,
     /// What a guest of QEMU can be moved with.
     pub(crate) qemu: Option<qemu::Qemu>,
-    /// How often it was moved to another process.
-    generation: AtomicU32,
-    /// Whether its region is plugged.
-    plugged: AtomicBool,
+    place: Mutex<Place>,
 }
 
 impl Machine {
-    pub(crate) fn new(process: GuestProcess, log: PathBuf) -> Machine {
+    pub(crate) fn new(process: GuestProcess, log: PathBuf, host: u32) -> Machine {
         Machine {
             process: Mutex::new(Some(process)),
             log,
             qemu: None,
-            generation: AtomicU32::new(0),
-            plugged: AtomicBool::new(true),
+            place: Mutex::new(Place {
+                host,
+                generation: 0,
+                plugged: true,
+            }),
         }
     }
 
-    pub(crate) fn generation(&self) -> u32 {
-        self.generation.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn set_generation(&self, generation: u32) {
-        self.generation.store(generation, Ordering::SeqCst);
-    }
-
-    /// Notes whether the region is plugged, and returns what was noted before.
-    pub(crate) fn set_plugged(&self, plugged: bool) -> bool {
-        self.plugged.swap(plugged, Ordering::SeqCst)
+    /// Where it is; held while that changes.
+    pub(crate) fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn process(&self) -> MutexGuard<'_, Option<GuestProcess>> {
@@ -255,9 +257,9 @@ impl Guest {
         &self.spec.name
     }
 
-    /// Its host, from 0.
+    /// The host it is on, from 0.
     pub fn host(&self) -> u32 {
-        self.spec.host
+        self.machine.place().host
     }
 
     /// Its place in its host, from 0.
@@ -275,12 +277,12 @@ impl Guest {
         self.hypervisor
     }
 
-    /// The file that it shares with the guests of its host, as the lab's machine sees it.
-    pub fn region_file(&self) -> Option<&Path> {
+    /// The file that guests of the host it is on share, as the lab's machine sees it.
+    pub fn region_file(&self) -> Option<PathBuf> {
         self.spec
             .region
             .as_ref()
-            .map(|region| region.file.as_path())
+            .map(|_| self.run.region_file(self.host()))
     }
 
     /// With its hypervisor, for messages: `uml h0v1`.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::qmp::Monitor;
-use super::{Guest, Machine, Nic, Region, RegionKind, Spec};
+use super::{Guest, Machine, Nic, Place, Region, RegionKind, Spec};
 use crate::agent::frame::Token;
 use crate::network::Network;
 use crate::run::{GuestProcess, Run, spawn};
@@ -215,7 +215,7 @@ pub(crate) fn start(
         &args,
         &log,
     )?;
-    let mut machine = Machine::new(process, log);
+    let mut machine = Machine::new(process, log, spec.host);
     machine.qemu = Some(Qemu {
         kernel: kernel.clone(),
         accelerator,
@@ -254,88 +254,112 @@ impl Guest {
         }
     }
 
-    fn monitor(&self) -> Result<Monitor, LabError> {
+    fn monitor(&self, place: &Place) -> Result<Monitor, LabError> {
         self.qemu()?;
-        let generation = self.machine.generation();
-        Monitor::connect(&self.run.path(""), &socket(&self.spec.name, generation))
+        Monitor::connect(
+            &self.run.path(""),
+            &socket(&self.spec.name, place.generation),
+        )
     }
 
     /// Takes the region away from a running guest of QEMU: unplugs the device, waits until the
     /// guest's kernel has let go of it, and frees the memory. A guest without one is left as is.
     pub fn unplug_region(&self) -> Result<(), LabError> {
-        let mut monitor = self.monitor()?;
-        if self.spec.region.is_none() || !self.machine.set_plugged(false) {
+        self.unplug(&mut self.machine.place())
+    }
+
+    fn unplug(&self, place: &mut Place) -> Result<(), LabError> {
+        let mut monitor = self.monitor(place)?;
+        if self.spec.region.is_none() || !place.plugged {
             return Ok(());
         }
         monitor.command("device_del", json!({ "id": "ivshmem0" }))?;
         monitor.wait_event("DEVICE_DELETED", "device", "ivshmem0", PATIENCE)?;
-        monitor
-            .command("object-del", json!({ "id": "hostmem" }))
-            .map(drop)
+        monitor.command("object-del", json!({ "id": "hostmem" }))?;
+        place.plugged = false;
+        Ok(())
     }
 
-    /// Gives a running guest of QEMU the region of its host (again).
+    /// Gives a running guest of QEMU the region of the host it is on (again).
     pub fn plug_region(&self) -> Result<(), LabError> {
-        match self.region_file() {
-            Some(file) => self.plug_region_file(file),
-            None => Ok(()),
-        }
-    }
-
-    /// Gives a running guest of QEMU another file as its region, as after a move to another
-    /// host. It must be as large as the first.
-    pub fn plug_region_file(&self, file: &Path) -> Result<(), LabError> {
-        let mut monitor = self.monitor()?;
+        let mut place = self.machine.place();
+        let mut monitor = self.monitor(&place)?;
+        let refuse = |what| Err(LabError::Options(format!("{} {what}", self.label())));
         let Some(region) = &self.spec.region else {
-            return Err(LabError::Options(format!(
-                "{} was booted without a region",
-                self.label()
-            )));
+            return refuse("was booted without a region");
         };
-        if self.machine.set_plugged(true) {
-            return Err(LabError::Options(format!(
-                "{} has its region already",
-                self.label()
-            )));
+        if place.plugged {
+            return refuse("has its region already");
         }
         let memory = json!({
-            "qom-type": "memory-backend-file", "id": "hostmem",
-            "size": region.bytes, "share": true, "mem-path": file,
+            "qom-type": "memory-backend-file", "id": "hostmem", "size": region.bytes,
+            "share": true, "mem-path": self.run.region_file(place.host),
         });
         monitor.command("object-add", memory)?;
         let device = json!({ "driver": "ivshmem-plain", "id": "ivshmem0", "memdev": "hostmem" });
-        monitor.command("device_add", device).map(drop)
+        monitor.command("device_add", device)?;
+        place.plugged = true;
+        Ok(())
     }
 
-    /// Moves a running guest of QEMU to another QEMU process, its connections intact. The region
-    /// is unplugged before, since QEMU refuses to migrate with it, and is not plugged again: call
-    /// [`Guest::plug_region`] after.
-    pub fn migrate(&self) -> Result<Migration, LabError> {
-        self.unplug_region()?;
+    /// Moves a running guest of QEMU to another QEMU process on this host or another, its
+    /// connections intact. The region is unplugged before, since QEMU refuses to migrate with
+    /// it, and is not plugged again: call [`Guest::plug_region`] after, which plugs the region of
+    /// the new host. When it fails, the guest runs where it was, without its region.
+    pub fn migrate(&self, host: u32) -> Result<Migration, LabError> {
+        if host >= self.network.hosts() {
+            let hosts = self.network.hosts();
+            return Err(LabError::Options(format!(
+                "no host {host}, the lab has {hosts}"
+            )));
+        }
+        let mut place = self.machine.place();
+        self.unplug(&mut place)?;
+        let new = place.generation + 1;
+        self.network.make_tap(host, &tap(&self.spec, new))?;
+        let moved = self
+            .start_target(host, new)
+            .and_then(|(process, mut target)| {
+                let took = self.move_over(&place, new, &mut target)?;
+                Ok((process, took))
+            });
+        let (from, old) = match &moved {
+            Ok(_) => (place.host, place.generation),
+            Err(_) => (host, new),
+        };
+        let took = moved.map(|(process, took)| {
+            // The target's process is the guest from now on; the source's ends here.
+            drop(self.machine.process().replace(process));
+            (place.host, place.generation) = (host, new);
+            took
+        });
+        // No process holds it any more, whichever way it went.
+        self.network.remove_tap(from, &tap(&self.spec, old))?;
+        took
+    }
+
+    /// Starts a QEMU that waits for the guest to arrive.
+    fn start_target(&self, host: u32, new: u32) -> Result<(GuestProcess, Monitor), LabError> {
         let qemu = self.qemu()?;
-        let old = self.machine.generation();
-        let new = old + 1;
-        let tap_name = tap(&self.spec, new);
-        self.network.make_tap(self.spec.host, &tap_name)?;
         let mut args = arguments(&qemu.kernel, qemu.accelerator, &self.spec, &self.token, new);
-        let way = format!("unix:migration-{}-{new}", self.spec.name);
-        args.extend(["-incoming".to_owned(), way.clone()]);
+        args.extend(["-incoming".to_owned(), way(&self.spec, new)]);
         let log = self.run.path(&format!("qemu-{}-{new}.log", self.spec.name));
-        let namespace = self.network.namespace(self.spec.host);
-        let process = spawn(&self.run, Some(namespace), &program()?, &args, &log)?;
-        // The target's monitor answers when its socket for the migration exists as well.
-        let mut target = Monitor::connect(&self.run.path(""), &socket(&self.spec.name, new))?;
-        let took = self.move_over(&way, &mut target)?;
-        self.settle(process, new);
-        self.network
-            .remove_tap(self.spec.host, &tap(&self.spec, old))?;
-        Ok(took)
+        let namespace = Some(self.network.namespace(host));
+        let process = spawn(&self.run, namespace, &program()?, &args, &log)?;
+        // Its monitor answers when its socket for the migration exists as well.
+        let target = Monitor::connect(&self.run.path(""), &socket(&self.spec.name, new))?;
+        Ok((process, target))
     }
 
     /// Sends the state and waits until the target runs.
-    fn move_over(&self, way: &str, target: &mut Monitor) -> Result<Migration, LabError> {
-        let mut source = self.monitor()?;
-        source.command("migrate", json!({ "uri": way }))?;
+    fn move_over(
+        &self,
+        place: &Place,
+        new: u32,
+        target: &mut Monitor,
+    ) -> Result<Migration, LabError> {
+        let mut source = self.monitor(place)?;
+        source.command("migrate", json!({ "uri": way(&self.spec, new) }))?;
         let begun = Instant::now();
         let took = loop {
             let state = source.command("query-migrate", json!({}))?;
@@ -355,6 +379,8 @@ impl Guest {
                 }
                 Some("failed" | "cancelled") => return Err(failed(state.to_string())),
                 _ if begun.elapsed() > PATIENCE => {
+                    // The guest then goes on where it is.
+                    source.command("migrate_cancel", json!({}))?;
                     return Err(failed(format!("not done in time: {state}")));
                 }
                 _ => std::thread::sleep(Duration::from_millis(10)),
@@ -369,13 +395,11 @@ impl Guest {
         }
         Ok(took)
     }
+}
 
-    /// The target's process is the guest from now on.
-    fn settle(&self, process: GuestProcess, generation: u32) {
-        let old = self.machine.process().replace(process);
-        self.machine.set_generation(generation);
-        drop(old);
-    }
+/// The socket of a migration, in the run's folder.
+fn way(spec: &Spec, generation: u32) -> String {
+    format!("unix:migration-{}-{generation}", spec.name)
 }
 
 /// Whether KVM works here: a guest boots with it within a few seconds. The answer is kept until

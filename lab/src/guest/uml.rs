@@ -46,5 +46,5 @@ pub(crate) fn start(
         &args,
         &log,
     )?;
-    Ok(Machine::new(process, log))
+    Ok(Machine::new(process, log, spec.host))
 }

@@ -95,7 +95,7 @@ pub(crate) fn start_host(
     let log = run.path(&format!("xen-{}.log", dom0.name));
     let namespace = Some(network.namespace(dom0.host));
     let process = spawn(run, namespace, &qemu::program()?, &args, &log)?;
-    Ok(Machine::new(process, log))
+    Ok(Machine::new(process, log, dom0.host))
 }
 
 /// The network device of the control domain.

@@ -90,15 +90,19 @@ impl Run {
         format!("{PREFIX}{}-{name}", self.id)
     }
 
-    /// Makes the region that the guests of one host share: zeros, in memory where the system has
-    /// a place for that.
-    pub(crate) fn make_region(&self, host: u32, bytes: u64) -> Result<PathBuf, LabError> {
+    /// The region of a host: in memory, where the system has a place for that.
+    pub(crate) fn region_file(&self, host: u32) -> PathBuf {
         let shm = Path::new("/dev/shm");
-        let path = if shm.is_dir() {
+        if shm.is_dir() {
             shm.join(format!("{PREFIX}{}-h{host}", self.id))
         } else {
             self.path(&format!("region-h{host}"))
-        };
+        }
+    }
+
+    /// Makes the region that the guests of one host share, of zeros.
+    pub(crate) fn make_region(&self, host: u32, bytes: u64) -> Result<PathBuf, LabError> {
+        let path = self.region_file(host);
         let mut options = File::options();
         options.read(true).write(true).create_new(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -7,11 +7,21 @@ use std::sync::Once;
 use super::Depot;
 use crate::{LabError, tools};
 
+/// A tool of Debian's, without which nothing can be fetched.
+fn debian(tool: &'static str) -> Result<&'static str, LabError> {
+    match tools::find(tool) {
+        Some(_) => Ok(tool),
+        None => Err(LabError::Options(format!(
+            "this machine has no '{tool}': the lab is made of Debian's packages; run it on Debian"
+        ))),
+    }
+}
+
 /// The package named by a dependency of `package` that begins with `prefix`: the versioned
 /// package behind one such as `linux-image-amd64`.
 pub(super) fn depends_on(package: &str, prefix: &str) -> Result<String, LabError> {
     let find = || -> Result<Option<String>, LabError> {
-        let text = tools::text("apt-cache", &["depends", package])?;
+        let text = tools::text(debian("apt-cache")?, &["depends", package])?;
         let needs = text
             .lines()
             .filter_map(|line| line.trim().strip_prefix("Depends: "));
@@ -42,7 +52,7 @@ pub(super) fn xen_packages() -> Result<Vec<String>, LabError> {
     let mut args = vec!["depends"];
     args.extend(options.split_whitespace());
     args.extend([utils.as_str(), "xenstore-utils"]);
-    let text = tools::text("apt-cache", &args)?;
+    let text = tools::text(debian("apt-cache")?, &args)?;
     let libraries = text.lines().filter(|line| {
         // Libraries proper; what belongs to Python is for tools that the lab does not use.
         (line.starts_with("lib") || line.starts_with("zlib"))
@@ -58,7 +68,7 @@ pub(super) fn xen_packages() -> Result<Vec<String>, LabError> {
 /// Downloads these packages into a folder, which gets their `.deb` files.
 pub(super) fn download(packages: &[String], into: &Path) -> Result<(), LabError> {
     let get = || {
-        let mut command = Command::new(tools::need("apt-get")?);
+        let mut command = Command::new(debian("apt-get")?);
         command.current_dir(into).args(["-q", "download"]);
         // The folder may be one that apt's own user cannot enter.
         command
@@ -86,7 +96,7 @@ pub(super) fn unpack(from: &Path, into: &Path) -> Result<(), LabError> {
         .iter()
         .filter(|file| file.extension().is_some_and(|e| e == "deb"))
     {
-        let mut command = Command::new(tools::need("dpkg")?);
+        let mut command = Command::new(debian("dpkg")?);
         tools::run(command.arg("-x").arg(file).arg(into))?;
     }
     Ok(())
@@ -109,7 +119,7 @@ pub(super) fn install(depot: &Depot, packages: &[String]) -> Result<(), LabError
         options.extend(["-t".to_owned(), suite.1]);
     }
     let get = || {
-        let mut command = Command::new(tools::need("apt-get")?);
+        let mut command = Command::new(debian("apt-get")?);
         command
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(&options);
@@ -139,7 +149,7 @@ fn backported_qemu() -> bool {
 /// the options for apt, and the suite's name.
 fn backports_list(depot: &Depot) -> Result<(Vec<String>, String), LabError> {
     let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
-    let text = tools::text("apt-get", &["indextargets", "--format", format])?;
+    let text = tools::text(debian("apt-get")?, &["indextargets", "--format", format])?;
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let codename = release
         .lines()
@@ -177,7 +187,7 @@ fn backports_list(depot: &Depot) -> Result<(Vec<String>, String), LabError> {
 }
 
 fn update(options: &[String]) -> Result<(), LabError> {
-    let mut command = Command::new(tools::need("apt-get")?);
+    let mut command = Command::new(debian("apt-get")?);
     command
         .args(options)
         .args(["-q", "-o", "APT::Sandbox::User=root", "update"]);

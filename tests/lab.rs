@@ -93,6 +93,44 @@ fn a_rank_in_a_guest_speaks_pmi_with_its_launcher_outside() {
     );
 }
 
+#[test]
+fn bulk_data_between_guests_of_user_mode_linux_is_not_sent_again() {
+    let _alone = alone();
+    let name = "bulk_data_between_guests_of_user_mode_linux_is_not_sent_again";
+    let Some(lab) = up(name, &LabOptions::new(Hypervisor::Uml, 2, 1)) else {
+        return;
+    };
+    let [from, to] = lab.guests() else {
+        panic!("{name}: not two guests")
+    };
+    let receive = Start {
+        program: "sh".into(),
+        args: vec!["-c".into(), "nc -l -p 5000 | wc -c".into()],
+        ..Start::default()
+    };
+    // Its input stays open: nc ends when that does.
+    let mut receiver = to.spawn(&receive).unwrap();
+    let send = format!(
+        "sleep 1; head -c 8000000 /dev/zero | nc {0} 5000 > /dev/null & sleep 6; kill $! 2>/dev/null; \
+         awk '/^Tcp: [0-9]/ {{ print $12, $13 }}' /proc/net/snmp",
+        to.address()
+    );
+    let said = sh(from, &send);
+    receiver.stdin = None;
+    let counts: Vec<u64> = said
+        .split_whitespace()
+        .map(|n| n.parse().unwrap())
+        .collect();
+    let [sent, again] = counts[..] else {
+        panic!("{name}: {said}")
+    };
+    // Cut-off large packets made a third of them be sent again.
+    assert!(
+        sent > 100 && again * 10 < sent,
+        "{name}: {again} of {sent} segments sent again"
+    );
+}
+
 /// A shell function that sets `pci` to the folder of the ivshmem device, or to nothing.
 const FIND_IVSHMEM: &str = "pci=; for d in /sys/bus/pci/devices/*; do \
      [ \"$(cat $d/vendor):$(cat $d/device)\" = 0x1af4:0x1110 ] && pci=$d; done; ";

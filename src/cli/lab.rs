@@ -92,7 +92,7 @@ pub fn run(command: &LabCommand) -> ExitCode {
             vectors,
         } => cohost_lab::ivshmem::serve_path(socket, region, *vectors).map(|()| ExitCode::SUCCESS),
         LabCommand::Down => Depot::open().map(|depot| {
-            eprintln!("{} labs taken down", cohost_lab::take_down_others(&depot));
+            eprintln!("labs taken down: {}", cohost_lab::take_down_others(&depot));
             ExitCode::SUCCESS
         }),
     };

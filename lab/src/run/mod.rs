@@ -61,8 +61,12 @@ impl Run {
         tools::make_dir(&dir)?;
         let path = dir.join("lock");
         let lock = File::create(&path).map_err(|e| LabError::at("making", &path, e))?;
-        let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive);
+        // Waits for another lab that is just looking whether this run is dead.
+        let locked = flock(&lock, FlockOperation::LockExclusive);
         locked.map_err(|e| LabError::at("locking", &path, e.into()))?;
+        // With the number in the folder's name it says who holds the lock.
+        let started = sweep::start_time(std::process::id()).unwrap_or_default();
+        tools::write(&path, started.as_bytes())?;
         live().push((dir.clone(), id.clone()));
         Ok(Run {
             failed: depot.dir().join("failed").join(&id),

@@ -22,16 +22,23 @@ pub fn remove_leftovers(depot: &Depot) {
     };
     for run in runs.flatten() {
         let lock = std::fs::File::open(run.path().join("lock"));
-        let free = match &lock {
-            Ok(lock) => flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok(),
-            // Its process was killed in the moment of making it, or it is being made now.
-            Err(_) => is_older(&run.path(), Duration::from_secs(60)),
-        };
-        if free {
+        let free = lock
+            .as_ref()
+            .is_ok_and(|lock| flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok());
+        // One that is being made has no lock for a moment.
+        let dead = free && owner(&run).is_none();
+        if dead || (lock.is_err() || free) && is_older(&run.path(), Duration::from_secs(60)) {
             remove_run(&run.path(), &run.file_name().to_string_lossy());
         }
     }
     remove_nameless();
+}
+
+/// The living process that a run's folder is named after.
+fn owner(run: &std::fs::DirEntry) -> Option<u32> {
+    let name = run.file_name().to_string_lossy().into_owned();
+    let pid = name.split('-').next()?.parse().ok()?;
+    start_time(pid).map(|_| pid)
 }
 
 /// Takes down every run of this process, which must end after it: threads that boot guests stop.
@@ -57,9 +64,10 @@ pub fn take_down_others(depot: &Depot) -> usize {
     };
     let up: Vec<_> = runs.into_iter().flatten().flatten().filter(held).collect();
     for run in &up {
-        let name = run.file_name().to_string_lossy().into_owned();
-        let pid = name.split('-').next().and_then(|pid| pid.parse().ok());
-        if let Some(pid) = pid.and_then(Pid::from_raw) {
+        // Of another process namespace, the number may be somebody else's here.
+        let started = std::fs::read_to_string(run.path().join("lock")).ok();
+        let pid = owner(run).filter(|pid| start_time(*pid) == started);
+        if let Some(pid) = pid.and_then(|pid| Pid::from_raw(pid.cast_signed())) {
             let _ = kill_process(pid, Signal::TERM);
         }
     }

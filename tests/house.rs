@@ -77,6 +77,12 @@ fn sources() -> Vec<(String, String)> {
     all
 }
 
+/// The same for the crate that boots guests.
+fn lab_sources() -> Vec<(String, String)> {
+    let read = |path: PathBuf| (path.display().to_string(), fs::read_to_string(&path).unwrap());
+    files(&root().join("lab"), "rs").into_iter().map(read).collect()
+}
+
 /// `ring/cell.rs` is of the room `ring`, `frame.rs` of `frame`.
 fn room_of(name: &str) -> &str {
     name.split('/').next().unwrap().trim_end_matches(".rs")
@@ -181,8 +187,10 @@ fn the_protocol_has_no_clock_and_no_input_or_output() {
 
 #[test]
 fn whatever_is_unsafe_says_why_it_is_sound() {
-    let all: Vec<_> =
-        sources().iter().flat_map(|(name, text)| code::unexplained_unsafe(name, text)).collect();
+    let mut all = Vec::new();
+    for (name, text) in sources().iter().chain(&lab_sources()) {
+        all.extend(code::unexplained_unsafe(name, text));
+    }
     assert_none(&all);
     for bad in [
         "fn f() { unsafe { g() } }",
@@ -209,8 +217,12 @@ fn too_long(name: &str, text: &str) -> Option<String> {
 
 #[test]
 fn files_fit_in_the_head() {
-    let all: Vec<_> = sources().iter().filter_map(|(name, text)| too_long(name, text)).collect();
-    assert_none(&all);
+    let long: Vec<_> = sources()
+        .iter()
+        .chain(&lab_sources())
+        .filter_map(|(name, text)| too_long(name, text))
+        .collect();
+    assert_none(&long);
     assert!(too_long("x", &"\n".repeat(LINES_MAX)).is_none());
     assert!(too_long("x", &"\n".repeat(LINES_MAX + 1)).is_some());
 }
@@ -224,13 +236,22 @@ fn documents() -> Vec<PathBuf> {
     all
 }
 
+/// Every function of the sources and tests, as one text of lines `fn name`.
+fn all_functions() -> String {
+    let folders = ["src", "tests", "lab"].map(|folder| files(&root().join(folder), "rs"));
+    let texts = folders.iter().flatten().map(|path| fs::read_to_string(path).unwrap());
+    texts.map(|text| code::functions(&text)).collect()
+}
+
 #[test]
-fn documents_name_only_files_that_exist() {
+fn documents_name_only_files_and_tests_that_exist() {
+    let tests = all_functions();
     let mut wrong = Vec::new();
     for path in documents() {
         let text = fs::read_to_string(&path).unwrap();
         wrong.extend(documents::dead_links(root(), &path, &text));
         wrong.extend(documents::missing_files(root(), &path, &text));
+        wrong.extend(documents::missing_tests(&path, &text, &tests));
     }
     for path in files(&root().join("src"), "rs") {
         let text = fs::read_to_string(&path).unwrap();
@@ -248,6 +269,9 @@ fn a_dead_link_and_a_missing_file_are_found() {
         [""; 0]
     );
     assert_eq!(documents::missing_files(root(), &here, "in `src/nothing.rs`, or").len(), 1);
+    let functions = code::functions("#[test]\n    fn a_claim_that_is_made() {}");
+    assert_eq!(documents::missing_tests(&here, "`a_claim_nobody_ever_made`", &functions).len(), 1);
+    assert_eq!(documents::missing_tests(&here, "`a_claim_that_is_made`", &functions), [""; 0]);
     assert_eq!(documents::missing_files(root(), &here, "`src/lib.rs` and `tests/`"), [""; 0]);
 }
 

@@ -1,6 +1,6 @@
 //! Interrupts of an ivshmem-doorbell device: a peer's write to its doorbell register becomes an
 //! MSI-X interrupt in our guest, and vfio-pci makes it a count in an eventfd.
-//! Source: `docs/specs/ivshmem-spec.rst` of QEMU.
+//! Source: `ivshmem-spec.rst` of QEMU.
 //!
 //! Nothing depends on an interrupt: one that is lost ends with the sleep's time limit, and one too
 //! many makes the sleeper look into its rings. That an address is a peer's word is harmless for the

@@ -1,6 +1,6 @@
 //! QEMU's ivshmem device, plain or with doorbells: memory that all guests given the same backing
 //! file have in common. PCI 1af4:1110; its memory is BAR 2, mapped through sysfs without a driver.
-//! Source: `docs/specs/ivshmem-spec.rst` of QEMU, `Documentation/PCI/sysfs-pci.rst` of Linux.
+//! Source: `ivshmem-spec.rst` of QEMU, `Documentation/PCI/sysfs-pci.rst` of Linux.
 //!
 //! **Which file is mapped.** On x86 `resource2` first: uncached at worst, and then still in order.
 //! `resource2_wc` is write-combining, which lets stores overtake each other; our rings publish with

@@ -138,3 +138,10 @@ pub fn unexplained_unsafe(name: &str, text: &str) -> Vec<String> {
     }
     wrong
 }
+
+/// The names of all functions, one on each line.
+pub fn functions(text: &str) -> String {
+    let code = without_comments(text);
+    let names = code.split("fn ").skip(1).map(|rest| rest.split(['(', '<']).next());
+    names.flatten().map(|name| format!("{}\n", name.trim())).collect()
+}

@@ -31,6 +31,17 @@ pub fn missing_files(root: &Path, document: &Path, text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Words between backticks that read like a test's name (four words or more) and are none.
+pub fn missing_tests(document: &Path, text: &str, functions: &str) -> Vec<String> {
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    spans
+        .filter(|span| span.matches('_').count() >= 3)
+        .filter(|span| span.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')))
+        .filter(|span| !functions.lines().any(|name| name == *span))
+        .map(|span| format!("{} names the test {span}, which is not there", document.display()))
+        .collect()
+}
+
 /// What the command says of itself.
 pub fn help() -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_cohost")).arg("--help").output().unwrap();

@@ -10,7 +10,7 @@
 //!
 //! One writer per section is the rule, with one exception: the header and the lease words of a
 //! device that several machines share ([`super::device`]) have many writers. Those words, and no
-//! others, are changed with [`Local::exchange_u64`] and [`Local::add_u64`]; nobody ever waits for
+//! others, are changed with `Local::exchange_u64` and `Local::add_u64`; nobody ever waits for
 //! such a word to take a certain value, so whoever dies between two of them holds up nobody.
 //!
 //! A peer may change bytes while they are copied. The copy then holds a mixture, which the layers

@@ -3,8 +3,8 @@
 //!
 //! | part | who writes it |
 //! |---|---|
-//! | header page: the claim, the region's id, a pulse ([`claim`]) | everybody, by compare-and-swap or addition only |
-//! | table of leases, a line for each slot ([`lease`]) | everybody by compare-and-swap, else its owner |
+//! | header page: the claim, the region's id, a pulse (`claim.rs`) | everybody, by compare-and-swap or addition only |
+//! | table of leases, a line for each slot (`lease.rs`) | everybody by compare-and-swap, else its owner |
 //! | one section for each slot ([`crate::region::layout`]) | the slot's owner |
 //!
 //! The kinds of devices differ only in how their memory is found and mapped: [`super::ivshmem`],

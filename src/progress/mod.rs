@@ -302,8 +302,10 @@ impl Engine {
     #[inline]
     pub fn wait_until<T>(&mut self, mut done: impl FnMut(&mut Self) -> Option<T>) -> T {
         let mut idle = Idle::default();
+        let guard = AbortOnUnwind;
         loop {
             if let Some(outcome) = done(self) {
+                std::mem::forget(guard);
                 return outcome;
             }
             if self.progress() {
@@ -647,6 +649,17 @@ impl Engine {
         while self.net.lingering() > 0 && Instant::now() < deadline {
             self.poll_net(NAP);
         }
+    }
+}
+
+/// The caller's buffers are in use while it waits. Unwinding would free them under the engine, so
+/// a defect that panics here ends the process instead.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        eprintln!("cohost: a defect in the library while messages were under way; aborting");
+        std::process::abort();
     }
 }
 

@@ -1,5 +1,7 @@
 //! The life of a send.
 
+use bytes::BytesMut;
+
 use super::endpoint::{Peer, has_room};
 use super::receiving::Unexpected;
 use super::stream::Kept;
@@ -191,7 +193,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
         let mut unexpected = Unexpected { envelope, total, head: total, ..Unexpected::default() };
         if send.mode == Mode::Standard && total <= self.config.own_copy_max {
-            unexpected.data = send.buffer.slice(0, total).to_vec();
+            unexpected.data = BytesMut::from(send.buffer.slice(0, total));
             send.state = SendState::Done(Ok(()));
         } else {
             unexpected.own = Some(key);

@@ -276,6 +276,20 @@ fn a_dead_link_and_a_missing_file_are_found() {
 }
 
 #[test]
+fn the_protocol_is_described_with_the_limits_of_the_code() {
+    let code = fs::read_to_string(root().join("src/progress/mod.rs")).unwrap();
+    let page = fs::read_to_string(root().join("docs/PROTOCOL.md")).unwrap();
+    let ring = documents::limits_kib(&code, "RING_LIMITS");
+    let tcp = documents::limits_kib(&code, "TCP_LIMITS");
+    let missing = documents::missing_limits(&page, ring, tcp);
+    assert_none(&missing);
+    let [eager, others @ ..] = ring;
+    let [head, least, most] = others;
+    assert_eq!(documents::missing_limits(&page, [eager + 1, head, least, most], tcp).len(), 1);
+    assert_eq!(documents::missing_limits(&page, [eager, head, least + 1, most], tcp).len(), 1);
+}
+
+#[test]
 fn the_readme_and_the_command_know_the_same_commands() {
     let help = documents::help();
     let commands = documents::commands(&help);

@@ -42,6 +42,28 @@ pub fn missing_tests(document: &Path, text: &str, functions: &str) -> Vec<String
         .collect()
 }
 
+/// Eager, head, least and most piece in KiB, from the constant of this name.
+pub fn limits_kib(code: &str, name: &str) -> [u64; 4] {
+    let (_, from) = code.split_once(&format!("const {name}")).unwrap();
+    let (body, _) = from.split_once(';').unwrap();
+    let shifts = body.split(" << 10").filter_map(|part| {
+        let digits: String = part.chars().rev().take_while(char::is_ascii_digit).collect();
+        digits.chars().rev().collect::<String>().parse().ok()
+    });
+    shifts.collect::<Vec<u64>>().try_into().unwrap()
+}
+
+/// Rows of the table of limits that the page lacks.
+pub fn missing_limits(page: &str, ring: [u64; 4], tcp: [u64; 4]) -> Vec<String> {
+    let ([eager, head, least, most], [eager_t, head_t, least_t, most_t]) = (ring, tcp);
+    let rows = [
+        format!("| {eager} KiB | {eager_t} KiB |"),
+        format!("| {head} KiB | {head_t} KiB |"),
+        format!("| {least} to {most} KiB | {least_t} to {most_t} KiB |"),
+    ];
+    rows.into_iter().filter(|row| !page.contains(row)).collect()
+}
+
 /// What the command says of itself.
 pub fn help() -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_cohost")).arg("--help").output().unwrap();

@@ -3,5 +3,7 @@
 //! numbers and text out. It may use serde and statrs; it must never see a communicator, a clock or a socket,
 //! so that a report can be made on a machine where no job has ever run.
 
+pub mod bootstrap;
+pub mod rank_test;
 pub mod schema;
 pub mod stats;

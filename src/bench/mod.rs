@@ -8,6 +8,9 @@
 
 mod buffers;
 pub mod campaign;
+pub mod campaign_file;
+pub mod campaign_journal;
+pub mod campaign_resume;
 pub mod imb;
 pub mod in_job;
 mod kernels;

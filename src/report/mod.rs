@@ -4,6 +4,7 @@
 //! so that a report can be made on a machine where no job has ever run.
 
 pub mod bootstrap;
+pub mod limit;
 pub mod rank_test;
 pub mod schema;
 pub mod stats;

@@ -86,6 +86,63 @@ pub struct Document {
     pub limits: Limits,
     /// One entry for each benchmark, layout, path and size.
     pub results: Vec<BenchResult>,
+    /// Figures that a publication states without their samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<Stated>,
+}
+
+/// A figure as a publication states it: a single value, or only words, and no samples behind it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "StatedUnchecked")]
+pub struct Stated {
+    /// Benchmark name as IMB spells it.
+    pub benchmark: String,
+    /// Layout `HxV`.
+    pub layout: String,
+    /// Hypervisor identifier.
+    pub hypervisor: String,
+    /// Product and version, as the publication names it.
+    pub product: String,
+    /// What was measured.
+    pub measure: Measure,
+    /// In microseconds for a latency, else in MB/s (10^6); null where only words are given, or nothing.
+    pub value: Option<f64>,
+    /// Message size in bytes; null where not stated.
+    pub bytes: Option<u64>,
+    /// Launches behind the value; null where not stated.
+    pub runs: Option<u32>,
+    /// Interval at 95 %; null where not stated.
+    pub ci95: Option<[f64; 2]>,
+    /// Words where there is no number, or beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Figure or table of the publication.
+    pub figure: String,
+}
+
+/// What a stated figure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// Half round trip of a short message, microseconds.
+    Latency,
+    /// Largest throughput of one stream, MB/s.
+    Bandwidth,
+    /// Sum over all ranks, MB/s.
+    AccumulatedBandwidth,
+}
+
+/// A clock held against another over the measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClockCheck {
+    /// The other clock, e.g. `rtc` or `host`.
+    pub against: String,
+    /// Time by the other clock, seconds.
+    pub elapsed_s: f64,
+    /// How much more the clock used for measuring counted, seconds.
+    pub difference_s: f64,
+    /// What the comparison can resolve, seconds.
+    pub resolution_s: f64,
 }
 
 /// Where and how figures were taken. `unknown` stands for what could not be found out.
@@ -120,6 +177,30 @@ pub struct Provenance {
     /// Layouts whose hosts were network namespaces joined by a 1 Gbit/s link.
     #[serde(default)]
     pub netns: bool,
+    /// What the ranks were: `processes` of one system (also when absent) or `guests`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// Virtual network interface of the guests, e.g. `virtio-net`, `e1000`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nic: String,
+    /// Publication or program that the figures come from, when not measured by `cohost bench`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// How messages were sent, by name, e.g. the eager limit; empty when not recorded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy: BTreeMap<String, String>,
+    /// Lowest and highest processor frequency seen before and after the measurement, MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mhz: Option<[f64; 2]>,
+    /// The clock held against another; absent when that was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockCheck>,
+    /// Seed of the random order of launches; absent when they ran in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Digest of the campaign that asked for these figures.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub campaign: String,
 }
 
 /// What the machine allows: half round trips, best of several.
@@ -258,6 +339,46 @@ impl TryFrom<ResultUnchecked> for BenchResult {
 }
 
 #[derive(Deserialize)]
+struct StatedUnchecked {
+    benchmark: String,
+    layout: String,
+    hypervisor: String,
+    product: String,
+    measure: Measure,
+    value: Option<f64>,
+    bytes: Option<u64>,
+    runs: Option<u32>,
+    ci95: Option<[f64; 2]>,
+    #[serde(default)]
+    note: Option<String>,
+    figure: String,
+}
+
+impl TryFrom<StatedUnchecked> for Stated {
+    type Error = String;
+
+    fn try_from(s: StatedUnchecked) -> Result<Stated, String> {
+        for value in s.value.iter().chain(s.ci95.iter().flatten()) {
+            not_negative(*value)
+                .map_err(|e| format!("stated {} {}: {e}", s.benchmark, s.layout))?;
+        }
+        Ok(Stated {
+            benchmark: s.benchmark,
+            layout: s.layout,
+            hypervisor: s.hypervisor,
+            product: s.product,
+            measure: s.measure,
+            value: s.value,
+            bytes: s.bytes,
+            runs: s.runs,
+            ci95: s.ci95,
+            note: s.note,
+            figure: s.figure,
+        })
+    }
+}
+
+#[derive(Deserialize)]
 struct LimitsUnchecked {
     cell_us: Option<f64>,
     two_copy_us: BTreeMap<u64, f64>,
@@ -313,8 +434,17 @@ impl Document {
             text.push_str(if i == 0 { "\n" } else { ",\n" });
             text.push_str(&serde_json::to_string(result)?);
         }
+        text.push(']');
+        for (i, stated) in self.stated.iter().enumerate() {
+            text.push_str(if i == 0 { ",\n\"stated\":[\n" } else { ",\n" });
+            text.push_str(&serde_json::to_string(stated)?);
+        }
         // On the last result's line: the reader looks one token ahead before it reports a line.
-        text.push_str("]}\n");
+        text.push_str(if self.stated.is_empty() {
+            "}\n"
+        } else {
+            "]}\n"
+        });
         Ok(text)
     }
 

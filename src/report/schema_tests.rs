@@ -42,6 +42,7 @@ fn sample() -> Document {
                 ..result
             },
         ],
+        stated: Vec::new(),
     }
 }
 

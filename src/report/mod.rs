@@ -4,6 +4,8 @@
 //! so that a report can be made on a machine where no job has ever run.
 
 pub mod bootstrap;
+pub mod compare;
+pub mod figure;
 pub mod limit;
 pub mod rank_test;
 pub mod schema;

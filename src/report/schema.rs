@@ -183,6 +183,9 @@ pub struct Provenance {
     /// Virtual network interface of the guests, e.g. `virtio-net`, `e1000`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub nic: String,
+    /// Cores of the physical host, when known from outside the guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_cores: Option<u32>,
     /// Publication or program that the figures come from, when not measured by `cohost bench`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
@@ -524,7 +527,11 @@ pub fn check_writable(path: &Path) -> Result<(), SchemaError> {
     Ok(())
 }
 
-fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file whole or not at all; a device or pipe is written to.
+///
+/// # Errors
+/// The system's.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A terminal, a pipe or a device is written to; renaming over it would destroy it.
     if path.exists() && !path.is_file() {
         return OpenOptions::new().write(true).open(path)?.write_all(bytes);

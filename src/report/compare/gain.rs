@@ -1,7 +1,5 @@
 //! The answer a reader wants first: how much the ring gains over the virtual NIC in the same guests, per layout.
 
-use std::collections::BTreeMap;
-
 use super::{Cell, Comparison, Key, LayoutName, Prefer};
 use crate::report::bootstrap::{Ratio, ratio};
 use crate::report::rank_test::{RankTest, rank_test};
@@ -62,12 +60,22 @@ impl Gains {
     /// What stands at the top of a report.
     #[must_use]
     pub fn headline(&self) -> &[Gain] {
-        if self.within.is_empty() { &self.across } else { &self.within }
+        if self.within.is_empty() {
+            &self.across
+        } else {
+            &self.within
+        }
     }
 }
 
 fn order(gain: &Gain) -> (usize, bool, &str, &LayoutName, u64) {
-    (gain.group, gain.benchmark != "PingPong", &gain.benchmark, &gain.layout, gain.bytes)
+    (
+        gain.group,
+        gain.benchmark != "PingPong",
+        &gain.benchmark,
+        &gain.layout,
+        gain.bytes,
+    )
 }
 
 /// Series over rings with their counterpart over TCP alone.
@@ -88,7 +96,10 @@ pub fn pairs(comparison: &Comparison) -> Vec<(&Key, &Key)> {
 fn across(comparison: &Comparison) -> Vec<(&Key, &Key)> {
     let find = |group: usize, layout: &str, path: &str| {
         comparison.series.keys().find(move |k| {
-            k.group == group && k.benchmark == "PingPong" && k.layout.text == layout && k.path == path
+            k.group == group
+                && k.benchmark == "PingPong"
+                && k.layout.text == layout
+                && k.path == path
         })
     };
     (0..comparison.groups.len())
@@ -98,7 +109,6 @@ fn across(comparison: &Comparison) -> Vec<(&Key, &Key)> {
 
 fn both_sizes(comparison: &Comparison, ring: &Key, tcp: &Key) -> Vec<Gain> {
     let (a, b) = (&comparison.series[ring], &comparison.series[tcp]);
-    let shared: BTreeMap<u64, Cell> = BTreeMap::new();
     let common = |prefer| {
         let both = a.keys().filter(|bytes| b.contains_key(bytes));
         match prefer {
@@ -106,10 +116,15 @@ fn both_sizes(comparison: &Comparison, ring: &Key, tcp: &Key) -> Vec<Gain> {
             Prefer::Long => both.max().copied(),
         }
     };
-    drop(shared);
-    let mut sizes: Vec<u64> = [Prefer::Short, Prefer::Long].into_iter().filter_map(common).collect();
+    let mut sizes: Vec<u64> = [Prefer::Short, Prefer::Long]
+        .into_iter()
+        .filter_map(common)
+        .collect();
     sizes.dedup();
-    sizes.into_iter().filter_map(|bytes| gain(ring, tcp, bytes, &a[&bytes], &b[&bytes])).collect()
+    sizes
+        .into_iter()
+        .filter_map(|bytes| gain(ring, tcp, bytes, &a[&bytes], &b[&bytes]))
+        .collect()
 }
 
 /// Compares one size.
@@ -132,8 +147,11 @@ pub fn gain(ring: &Key, tcp: &Key, bytes: u64, a: &Cell, b: &Cell) -> Option<Gai
 #[must_use]
 pub fn over_sizes(comparison: &Comparison, ring: &Key, tcp: &Key) -> Vec<Gain> {
     let (a, b) = (&comparison.series[ring], &comparison.series[tcp]);
-    let both = a.iter().filter_map(|(bytes, cell)| Some((*bytes, cell, b.get(bytes)?)));
-    both.filter_map(|(bytes, x, y)| gain(ring, tcp, bytes, x, y)).collect()
+    let both = a
+        .iter()
+        .filter_map(|(bytes, cell)| Some((*bytes, cell, b.get(bytes)?)));
+    both.filter_map(|(bytes, x, y)| gain(ring, tcp, bytes, x, y))
+        .collect()
 }
 
 impl Gain {
@@ -142,7 +160,9 @@ impl Gain {
     pub fn text(&self) -> String {
         let value = super::number(self.ratio.value);
         match self.ratio.interval.ends() {
-            Some([low, high]) => format!("{value} [{}, {}]", super::number(low), super::number(high)),
+            Some([low, high]) => {
+                format!("{value} [{}, {}]", super::number(low), super::number(high))
+            }
             None => value,
         }
     }

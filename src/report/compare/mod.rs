@@ -74,6 +74,25 @@ impl LayoutName {
         }
     }
 
+    /// Virtual machines in all hosts; `None` when the layout is not known.
+    #[must_use]
+    pub fn machines(&self) -> Option<u32> {
+        let (hosts, vms) = self.shape;
+        (hosts != u32::MAX).then(|| hosts.saturating_mul(vms))
+    }
+
+    /// The layout in words, such as `2 hosts, 4 VMs on each`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let (hosts, vms) = self.shape;
+        let s = |n: u32| if n == 1 { "" } else { "s" };
+        match hosts {
+            u32::MAX => "layout not stated".to_owned(),
+            1 => format!("1 host, {vms} VM{} on it", s(vms)),
+            _ => format!("{hosts} hosts, {vms} VM{} on each", s(vms)),
+        }
+    }
+
     /// Whether all ranks share one host; `None` when the layout is not known.
     #[must_use]
     pub fn one_host(&self) -> Option<bool> {
@@ -183,7 +202,13 @@ impl Comparison {
         let mut stated = Vec::new();
         for (input, name) in inputs.iter().zip(names) {
             let source = &input.document.provenance.source;
-            stated.extend(input.document.stated.iter().map(|s| (source.clone(), s.clone())));
+            stated.extend(
+                input
+                    .document
+                    .stated
+                    .iter()
+                    .map(|s| (source.clone(), s.clone())),
+            );
             if input.document.results.is_empty() {
                 continue;
             }
@@ -196,7 +221,11 @@ impl Comparison {
                     path: result.path.clone(),
                     ranks: result.ranks,
                 };
-                let pool = pools.entry(key).or_default().entry(result.bytes).or_default();
+                let pool = pools
+                    .entry(key)
+                    .or_default()
+                    .entry(result.bytes)
+                    .or_default();
                 pool.samples_us.extend(&result.samples_us);
                 pool.volume = result.mbytes_per_s * result.t_us.mean;
                 pool.steal_us += result.cpu_us.steal * result.samples_us.len() as f64;
@@ -224,9 +253,14 @@ impl Comparison {
     /// Whether a column is of VMware, whose licence restricts publishing.
     #[must_use]
     pub fn has_vmware(&self) -> bool {
-        let measured = self.groups.iter().flat_map(|g| g.hypervisors.iter().chain([&g.name]));
+        let measured = self
+            .groups
+            .iter()
+            .flat_map(|g| g.hypervisors.iter().chain([&g.name]));
         let stated = self.stated.iter().map(|(_, s)| &s.hypervisor);
-        measured.chain(stated).any(|id| id.to_ascii_lowercase().contains("vmware"))
+        measured
+            .chain(stated)
+            .any(|id| id.to_ascii_lowercase().contains("vmware"))
     }
 
     /// Launches in all cells of the most often launched series of each group, layout and path: how much was measured.
@@ -234,17 +268,28 @@ impl Comparison {
     pub fn launches(&self) -> usize {
         let mut most = BTreeMap::new();
         for (key, cells) in &self.series {
-            let n = cells.values().map(|c| c.samples_us.len()).max().unwrap_or(0);
+            let n = cells
+                .values()
+                .map(|c| c.samples_us.len())
+                .max()
+                .unwrap_or(0);
             // Benchmarks of one launch share it.
-            let entry = most.entry((key.group, &key.layout, rough_path(&key.path), key.ranks)).or_insert(0);
+            let entry = most
+                .entry((key.group, &key.layout, rough_path(&key.path), key.ranks))
+                .or_insert(0);
             *entry = n.max(*entry);
         }
         most.values().sum()
     }
 
     /// Series of one benchmark.
-    pub fn of<'a>(&'a self, benchmark: &'a str) -> impl Iterator<Item = (&'a Key, &'a BTreeMap<u64, Cell>)> {
-        self.series.iter().filter(move |(key, _)| key.benchmark == benchmark)
+    pub fn of<'a>(
+        &'a self,
+        benchmark: &'a str,
+    ) -> impl Iterator<Item = (&'a Key, &'a BTreeMap<u64, Cell>)> {
+        self.series
+            .iter()
+            .filter(move |(key, _)| key.benchmark == benchmark)
     }
 
     /// The size that most of these series have, of those preferred the first: a figure shows one size.
@@ -254,12 +299,17 @@ impl Comparison {
         prefer: Prefer,
     ) -> Option<u64> {
         let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
-        cells.flat_map(BTreeMap::keys).for_each(|bytes| *counts.entry(*bytes).or_default() += 1);
+        cells
+            .flat_map(BTreeMap::keys)
+            .for_each(|bytes| *counts.entry(*bytes).or_default() += 1);
         let most = counts.values().max().copied()?;
-        let mut common = counts.into_iter().filter(|(_, n)| *n == most).map(|(bytes, _)| bytes);
+        let common = counts
+            .into_iter()
+            .filter(|(_, n)| *n == most)
+            .map(|(bytes, _)| bytes);
         match prefer {
             Prefer::Short => common.min_by_key(|bytes| bytes.abs_diff(8)),
-            Prefer::Long => common.next_back_or_last(),
+            Prefer::Long => common.last(),
         }
     }
 }
@@ -273,16 +323,6 @@ pub enum Prefer {
     Long,
 }
 
-trait NextBackOrLast: Iterator {
-    fn next_back_or_last(self) -> Option<Self::Item>;
-}
-
-impl<I: Iterator> NextBackOrLast for I {
-    fn next_back_or_last(self) -> Option<Self::Item> {
-        self.last()
-    }
-}
-
 /// `self` is what a benchmark of one rank calls every path; for counting launches it is one of its own.
 fn rough_path(path: &str) -> &str {
     if path.contains("ring") { "ring" } else { path }
@@ -292,7 +332,11 @@ fn cell(pool: Pool, limit_us: Option<f64>) -> Option<Cell> {
     let summary = summarise(&pool.samples_us).ok()?;
     let steal_us = pool.steal_us / pool.samples_us.len() as f64;
     Some(Cell {
-        steal_share: if summary.mean > 0.0 { steal_us / summary.mean } else { 0.0 },
+        steal_share: if summary.mean > 0.0 {
+            steal_us / summary.mean
+        } else {
+            0.0
+        },
         samples_us: pool.samples_us,
         summary,
         volume: pool.volume,
@@ -303,7 +347,9 @@ fn cell(pool: Pool, limit_us: Option<f64>) -> Option<Cell> {
 /// The hypervisor as detected; where files of one hypervisor had different network interfaces, with the interface.
 fn group_names(inputs: &[Input]) -> Vec<String> {
     let nics = |hypervisor: &str| -> BTreeSet<&str> {
-        let same = inputs.iter().filter(|i| i.document.provenance.hypervisor == hypervisor);
+        let same = inputs
+            .iter()
+            .filter(|i| i.document.provenance.hypervisor == hypervisor);
         same.map(|i| i.document.provenance.nic.as_str()).collect()
     };
     let name = |input: &Input| {
@@ -321,18 +367,25 @@ fn group_names(inputs: &[Input]) -> Vec<String> {
 
 fn join(groups: &mut Vec<Group>, name: &str, input: &Input) -> usize {
     let document = &input.document;
-    let index = groups.iter().position(|g| g.name == name).unwrap_or_else(|| {
-        groups.push(Group {
-            name: name.to_owned(),
-            hypervisors: BTreeSet::new(),
-            files: Vec::new(),
-            limits: Limits::default(),
+    let index = groups
+        .iter()
+        .position(|g| g.name == name)
+        .unwrap_or_else(|| {
+            groups.push(Group {
+                name: name.to_owned(),
+                hypervisors: BTreeSet::new(),
+                files: Vec::new(),
+                limits: Limits::default(),
+            });
+            groups.len() - 1
         });
-        groups.len() - 1
-    });
     let group = &mut groups[index];
-    group.hypervisors.insert(document.provenance.hypervisor.clone());
-    group.files.push((input.name.clone(), document.provenance.clone()));
+    group
+        .hypervisors
+        .insert(document.provenance.hypervisor.clone());
+    group
+        .files
+        .push((input.name.clone(), document.provenance.clone()));
     group.limits = best_of(std::mem::take(&mut group.limits), &document.limits);
     index
 }
@@ -378,7 +431,12 @@ pub fn number(value: f64) -> String {
 #[must_use]
 pub fn spread_text(spread: &Spread) -> String {
     match spread.interval {
-        Some([low, high]) => format!("{} [{}, {}]", number(spread.value), number(low), number(high)),
+        Some([low, high]) => format!(
+            "{} [{}, {}]",
+            number(spread.value),
+            number(low),
+            number(high)
+        ),
         None => number(spread.value),
     }
 }

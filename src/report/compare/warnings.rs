@@ -43,7 +43,10 @@ pub fn about<'a>(comparison: &Comparison, shown: impl Iterator<Item = &'a Key>) 
 /// The sentence with the name of what it is about.
 #[must_use]
 pub fn text(comparison: &Comparison, warning: &Warning) -> String {
-    format!("{}: {}", comparison.groups[warning.group].name, warning.text)
+    format!(
+        "{}: {}",
+        comparison.groups[warning.group].name, warning.text
+    )
 }
 
 fn about_group(group: &Group) -> Vec<String> {
@@ -58,12 +61,14 @@ fn about_group(group: &Group) -> Vec<String> {
 fn about_file(p: &Provenance) -> Vec<String> {
     let mut texts = Vec::new();
     match &p.clock {
-        Some(c) if c.difference_s.abs() > c.resolution_s + DRIFT * c.elapsed_s => texts.push(format!(
-            "the clock drifted by {:+.2} % against {} over {:.0} s: times are wrong by as much",
-            100.0 * c.difference_s / c.elapsed_s.max(1e-9),
-            c.against,
-            c.elapsed_s
-        )),
+        Some(c) if c.difference_s.abs() > c.resolution_s + DRIFT * c.elapsed_s => {
+            texts.push(format!(
+                "the clock drifted by {:+.2} % against {} over {:.0} s: times are wrong by as much",
+                100.0 * c.difference_s / c.elapsed_s.max(1e-9),
+                c.against,
+                c.elapsed_s
+            ))
+        }
         None if p.target == "guests" => {
             texts.push("the guests' clock was not held against another one".to_owned());
         }
@@ -72,7 +77,9 @@ fn about_file(p: &Provenance) -> Vec<String> {
     if let Some([low, high]) = p.mhz
         && high > low * FREQUENCY
     {
-        texts.push(format!("the processor's frequency changed between {low:.0} and {high:.0} MHz"));
+        texts.push(format!(
+            "the processor's frequency changed between {low:.0} and {high:.0} MHz"
+        ));
     }
     if p.off_cache {
         texts.push("buffers were cycled through memory (--off-cache)".to_owned());
@@ -86,7 +93,10 @@ fn differences(group: &Group) -> Vec<String> {
     let mut differ = |what: &str, value: &dyn Fn(&Provenance) -> String| {
         let values: BTreeSet<String> = group.files.iter().map(|(_, p)| value(p)).collect();
         if values.len() > 1 {
-            let list: Vec<&str> = values.iter().map(|v| if v.is_empty() { "not recorded" } else { v }).collect();
+            let list: Vec<&str> = values
+                .iter()
+                .map(|v| if v.is_empty() { "not recorded" } else { v })
+                .collect();
             texts.push(format!("its files differ in {what}: {}", list.join(" / ")));
         }
     };
@@ -96,13 +106,26 @@ fn differences(group: &Group) -> Vec<String> {
         pairs(&versions)
     });
     differ("message policy", &|p| {
-        let waiting = if p.waiting.is_empty() { String::new() } else { format!("waiting: {}", p.waiting) };
+        let waiting = if p.waiting.is_empty() {
+            String::new()
+        } else {
+            format!("waiting: {}", p.waiting)
+        };
         format!("{waiting} {}", pairs(&p.policy)).trim().to_owned()
     });
     differ("processor", &|p| p.machine.clone());
     differ("kernel", &|p| p.kernel.clone());
-    differ("cache use", &|p| if p.off_cache { "off cache" } else { "in cache" }.to_owned());
-    differ("host network", &|p| if p.netns { "network namespaces" } else { "none of its own" }.to_owned());
+    differ("cache use", &|p| {
+        if p.off_cache { "off cache" } else { "in cache" }.to_owned()
+    });
+    differ("host network", &|p| {
+        if p.netns {
+            "network namespaces"
+        } else {
+            "none of its own"
+        }
+        .to_owned()
+    });
     texts
 }
 
@@ -122,29 +145,48 @@ fn about_series(comparison: &Comparison, keys: &[&Key]) -> Vec<String> {
             if fewest == 1 { "" } else { "es" }
         ));
     }
-    let stolen = keys.iter().flat_map(cells).map(|c| c.steal_share).fold(0.0, f64::max);
-    if stolen > STEAL_SHARE {
-        texts.push(format!("the hypervisor took time away: up to {:.0} % of an operation", 100.0 * stolen));
-    }
-    let cores = comparison.groups[keys[0].group].files.iter().map(|(_, p)| p.cores).filter(|c| *c > 0).min();
-    let crowded: BTreeSet<&str> = keys
+    let stolen = keys
         .iter()
-        .filter(|k| cores.is_some_and(|cores| k.ranks > cores) && active(k) > cores.unwrap_or(0))
-        .map(|k| k.layout.text.as_str())
-        .collect();
-    let guests = comparison.groups[keys[0].group].files.iter().any(|(_, p)| p.target == "guests");
-    if !crowded.is_empty() && !guests {
-        let list: Vec<&str> = crowded.into_iter().collect();
+        .flat_map(cells)
+        .map(|c| c.steal_share)
+        .fold(0.0, f64::max);
+    if stolen > STEAL_SHARE {
         texts.push(format!(
-            "more ranks than the {} cores in {}: waiting ranks took turns",
-            cores.unwrap_or(0),
-            list.join(", ")
+            "the hypervisor took time away: up to {:.0} % of an operation",
+            100.0 * stolen
         ));
+    }
+    if let Some(text) = crowded(comparison, keys) {
+        texts.push(text);
     }
     texts
 }
 
 /// Ranks that work at once: of PingPong and PingPing two, whatever the job.
 fn active(key: &Key) -> u32 {
-    if key.benchmark.starts_with("PingP") { key.ranks.min(2) } else { key.ranks }
+    if key.benchmark.starts_with("PingP") {
+        key.ranks.min(2)
+    } else {
+        key.ranks
+    }
+}
+
+/// Said when more ranks work at once than there are cores under them.
+fn crowded(comparison: &Comparison, keys: &[&Key]) -> Option<String> {
+    let files = &comparison.groups[keys.first()?.group].files;
+    // A guest's own cores say nothing of its host's.
+    let cores = |p: &Provenance| {
+        p.host_cores
+            .or((p.target != "guests" && p.cores > 0).then_some(p.cores))
+    };
+    let cores = files.iter().filter_map(|(_, p)| cores(p)).min()?;
+    let layouts: BTreeSet<&str> = keys
+        .iter()
+        .filter(|k| active(k) > cores)
+        .map(|k| k.layout.text.as_str())
+        .collect();
+    let list: Vec<&str> = layouts.into_iter().collect();
+    (!list.is_empty()).then(|| {
+        format!("the host is overcommitted in {}: more ranks than its {cores} cores, so they took turns", list.join(", "))
+    })
 }

@@ -8,10 +8,24 @@ const HEIGHT: f64 = 17.0;
 
 pub fn draw(canvas: &mut Canvas, axis: &Axis, panels: &[BarPanel]) {
     let bars = || panels.iter().flat_map(|p| &p.bars);
-    let plot = Frame::of(canvas, bars().map(|b| b.label.as_str()), bars().map(|b| b.note.as_str()));
-    let values = bars().flat_map(|b| b.value.into_iter().chain(b.limit).chain(b.interval.into_iter().flatten()));
+    let plot = Frame::of(
+        canvas,
+        bars().map(|b| b.label.as_str()),
+        bars().map(|b| b.note.as_str()),
+    );
+    let values = bars().flat_map(|b| {
+        b.value
+            .into_iter()
+            .chain(b.limit)
+            .chain(b.interval.into_iter().flatten())
+    });
     let scale = Scale::holding(values, plot.left, plot.right);
-    legend(canvas, &axis.limit, bars().any(|b| b.interval.is_some()), bars().any(|b| b.look.is_none()));
+    legend(
+        canvas,
+        &axis.limit,
+        bars().any(|b| b.interval.is_some()),
+        bars().any(|b| b.look.is_none()),
+    );
     for panel in panels {
         canvas.y += 22.0;
         let y = canvas.y;
@@ -79,7 +93,13 @@ impl Frame {
         } else {
             let text = fit(label, self.left - 14.0, SMALL);
             let middle = top + self.row / 2.0;
-            canvas.text((self.left - 8.0, middle + 4.0), &text, Ink::Text, SMALL, Anchor::End);
+            canvas.text(
+                (self.left - 8.0, middle + 4.0),
+                &text,
+                Ink::Text,
+                SMALL,
+                Anchor::End,
+            );
             middle
         }
     }
@@ -91,10 +111,22 @@ impl Frame {
         }
         if self.narrow {
             let text = fit(note, canvas.width - 12.0, SMALL);
-            canvas.text((6.0, middle + 21.0), &text, Ink::Muted, SMALL, Anchor::Start);
+            canvas.text(
+                (6.0, middle + 21.0),
+                &text,
+                Ink::Muted,
+                SMALL,
+                Anchor::Start,
+            );
         } else {
             let text = fit(note, canvas.width - self.right - 12.0, SMALL);
-            canvas.text((self.right + 10.0, middle + 4.0), &text, Ink::Muted, SMALL, Anchor::Start);
+            canvas.text(
+                (self.right + 10.0, middle + 4.0),
+                &text,
+                Ink::Muted,
+                SMALL,
+                Anchor::Start,
+            );
         }
     }
 }
@@ -102,7 +134,12 @@ impl Frame {
 fn one(canvas: &mut Canvas, scale: &Scale, bar: &Bar, middle: f64) {
     let start = scale.at(0.0);
     if let Some(value) = bar.value {
-        let area = [start, middle - HEIGHT / 2.0, scale.at(value) - start, HEIGHT];
+        let area = [
+            start,
+            middle - HEIGHT / 2.0,
+            scale.at(value) - start,
+            HEIGHT,
+        ];
         match bar.look {
             Some(look) if look.second => canvas.hatched(area, look.colour),
             Some(look) => canvas.rect(area, Ink::Series(look.colour), 1.0),
@@ -132,8 +169,20 @@ pub fn whisker(canvas: &mut Canvas, low: f64, high: f64, y: f64) {
 
 /// The mark of the machine's limit.
 pub fn limit_mark(canvas: &mut Canvas, x: f64, y: f64, height: f64) {
-    canvas.line((x, y - height / 2.0), (x, y + height / 2.0), Ink::Paper, 5.0, "");
-    canvas.line((x, y - height / 2.0), (x, y + height / 2.0), Ink::Limit, 2.4, "4 2");
+    canvas.line(
+        (x, y - height / 2.0),
+        (x, y + height / 2.0),
+        Ink::Paper,
+        5.0,
+        "",
+    );
+    canvas.line(
+        (x, y - height / 2.0),
+        (x, y + height / 2.0),
+        Ink::Limit,
+        2.4,
+        "4 2",
+    );
 }
 
 /// What the marks mean, above the figure.

@@ -56,10 +56,16 @@ const INKS: [(&str, &str, &str); 6] = [
 pub fn palette_css(dark: bool) -> String {
     let mut css = String::new();
     for (name, light, night) in INKS {
-        put(&mut css, format_args!("--{name}:{};", if dark { night } else { light }));
+        put(
+            &mut css,
+            format_args!("--{name}:{};", if dark { night } else { light }),
+        );
     }
     for (i, (light, night)) in SERIES.iter().enumerate() {
-        put(&mut css, format_args!("--s{i}:{};", if dark { night } else { light }));
+        put(
+            &mut css,
+            format_args!("--s{i}:{};", if dark { night } else { light }),
+        );
     }
     css
 }
@@ -118,7 +124,11 @@ impl Canvas {
     fn colour(&self, ink: Ink) -> String {
         let named = |name: &str| match self.style {
             Style::Page => format!("var(--{name})"),
-            Style::File => INKS.iter().find(|i| i.0 == name).map_or("#000", |i| i.1).to_owned(),
+            Style::File => INKS
+                .iter()
+                .find(|i| i.0 == name)
+                .map_or("#000", |i| i.1)
+                .to_owned(),
         };
         match ink {
             Ink::Text => named("text"),
@@ -182,11 +192,17 @@ impl Canvas {
     /// A line through points; `dash` as in SVG, empty for none.
     pub fn polyline(&mut self, points: &[(f64, f64)], ink: Ink, width: f64, dash: &str) {
         let stroke = self.colour(ink);
-        let dash = if dash.is_empty() { String::new() } else { format!(";stroke-dasharray:{dash}") };
+        let dash = if dash.is_empty() {
+            String::new()
+        } else {
+            format!(";stroke-dasharray:{dash}")
+        };
         let path = path_of(points);
         put(
             &mut self.body,
-            format_args!("<path d=\"{path}\" style=\"fill:none;stroke:{stroke};stroke-width:{width}{dash}\"/>"),
+            format_args!(
+                "<path d=\"{path}\" style=\"fill:none;stroke:{stroke};stroke-width:{width}{dash}\"/>"
+            ),
         );
     }
 
@@ -203,7 +219,11 @@ impl Canvas {
     /// A marker whose shape goes with the colour, so that nobody needs the colour; hollow or filled.
     pub fn marker(&mut self, (x, y): (f64, f64), series: usize, hollow: bool, r: f64) {
         let colour = self.colour(Ink::Series(series));
-        let fill = if hollow { self.colour(Ink::Paper) } else { colour.clone() };
+        let fill = if hollow {
+            self.colour(Ink::Paper)
+        } else {
+            colour.clone()
+        };
         let shape: Vec<(f64, f64)> = match series % 5 {
             0 => {
                 put(
@@ -219,11 +239,16 @@ impl Canvas {
             3 => vec![(0.0, -1.35), (1.35, 0.0), (0.0, 1.35), (-1.35, 0.0)],
             _ => vec![(0.0, 1.25), (1.2, -0.95), (-1.2, -0.95)],
         };
-        let points: Vec<_> = shape.iter().map(|(dx, dy)| (x + dx * r, y + dy * r)).collect();
+        let points: Vec<_> = shape
+            .iter()
+            .map(|(dx, dy)| (x + dx * r, y + dy * r))
+            .collect();
         let path = path_of(&points);
         put(
             &mut self.body,
-            format_args!("<path d=\"{path}Z\" style=\"fill:{fill};stroke:{colour};stroke-width:1.5\"/>"),
+            format_args!(
+                "<path d=\"{path}Z\" style=\"fill:{fill};stroke:{colour};stroke-width:1.5\"/>"
+            ),
         );
     }
 
@@ -248,10 +273,25 @@ impl Canvas {
 
     /// Bold text on a base line.
     pub fn bold(&mut self, at: (f64, f64), text: &str, size: f64) {
-        self.styled(at, text, Ink::Text, size, Anchor::Start, ";font-weight:bold");
+        self.styled(
+            at,
+            text,
+            Ink::Text,
+            size,
+            Anchor::Start,
+            ";font-weight:bold",
+        );
     }
 
-    fn styled(&mut self, (x, y): (f64, f64), text: &str, ink: Ink, size: f64, anchor: Anchor, more: &str) {
+    fn styled(
+        &mut self,
+        (x, y): (f64, f64),
+        text: &str,
+        ink: Ink,
+        size: f64,
+        anchor: Anchor,
+        more: &str,
+    ) {
         let fill = self.colour(ink);
         let anchor = match anchor {
             Anchor::Start => "",
@@ -261,7 +301,9 @@ impl Canvas {
         let text = escape(text);
         put(
             &mut self.body,
-            format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\"{anchor} style=\"fill:{fill};font-size:{size}px{more}\">{text}</text>"),
+            format_args!(
+                "<text x=\"{x:.1}\" y=\"{y:.1}\"{anchor} style=\"fill:{fill};font-size:{size}px{more}\">{text}</text>"
+            ),
         );
     }
 
@@ -314,7 +356,10 @@ impl Canvas {
 fn path_of(points: &[(f64, f64)]) -> String {
     let mut path = String::new();
     for (i, (x, y)) in points.iter().enumerate() {
-        put(&mut path, format_args!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }));
+        put(
+            &mut path,
+            format_args!("{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }),
+        );
     }
     path
 }
@@ -339,22 +384,24 @@ pub fn escape(text: &str) -> String {
 /// Advance widths of ASCII from the space on, in hundredths of the size: those of DejaVu Sans, the widest of the
 /// fonts that are asked for, so that no other overflows.
 const WIDTHS: [u8; 95] = [
-    32, 40, 46, 84, 64, 95, 78, 27, 39, 39, 50, 84, 32, 36, 32, 34, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 34, 34,
-    84, 84, 84, 53, 100, 68, 69, 70, 77, 63, 58, 77, 75, 29, 29, 66, 56, 86, 75, 79, 60, 79, 69, 63, 61, 73, 68, 99,
-    69, 61, 69, 39, 34, 39, 84, 50, 50, 61, 63, 55, 63, 62, 35, 63, 63, 28, 28, 58, 28, 97, 63, 61, 63, 63, 41, 52,
-    39, 63, 59, 82, 59, 59, 52, 64, 34, 64, 84,
+    32, 40, 46, 84, 64, 95, 78, 27, 39, 39, 50, 84, 32, 36, 32, 34, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 34, 34, 84, 84, 84, 53, 100, 68, 69, 70, 77, 63, 58, 77, 75, 29, 29, 66, 56, 86, 75,
+    79, 60, 79, 69, 63, 61, 73, 68, 99, 69, 61, 69, 39, 34, 39, 84, 50, 50, 61, 63, 55, 63, 62, 35,
+    63, 63, 28, 28, 58, 28, 97, 63, 61, 63, 63, 41, 52, 39, 63, 59, 82, 59, 59, 52, 64, 34, 64, 84,
 ];
 
 /// Width of `text` at `size`, CSS pixels.
 pub fn text_width(text: &str, size: f64) -> f64 {
     let hundredths: f64 = text
         .chars()
-        .map(|c| match (c as usize).checked_sub(32).and_then(|i| WIDTHS.get(i)) {
-            Some(w) => f64::from(*w),
-            None if c == '\u{202f}' => 20.0,
-            // Ideographs are a full square wide, most others no more than this.
-            None => 84.0,
-        })
+        .map(
+            |c| match (c as usize).checked_sub(32).and_then(|i| WIDTHS.get(i)) {
+                Some(w) => f64::from(*w),
+                None if c == '\u{202f}' => 20.0,
+                // Ideographs are a full square wide, most others no more than this.
+                None => 84.0,
+            },
+        )
         .sum();
     hundredths / 100.0 * size
 }
@@ -365,7 +412,11 @@ pub fn wrap(text: &str, width: f64, size: f64) -> Vec<String> {
     for word in text.split_whitespace() {
         let word = fit(word, width, size);
         let last = lines.len() - 1;
-        let longer = if lines[last].is_empty() { word.clone() } else { format!("{} {word}", lines[last]) };
+        let longer = if lines[last].is_empty() {
+            word.clone()
+        } else {
+            format!("{} {word}", lines[last])
+        };
         if text_width(&longer, size) <= width {
             lines[last] = longer;
         } else {

@@ -7,16 +7,29 @@ use super::lines::short_size;
 const HEIGHT: f64 = 24.0;
 
 pub fn draw(canvas: &mut Canvas, panels: &[HeatPanel]) {
-    let values = || panels.iter().flat_map(|p| p.rows.iter().flat_map(|r| r.1.iter().flatten())).filter(|v| **v > 0.0);
+    let values = || {
+        panels
+            .iter()
+            .flat_map(|p| p.rows.iter().flat_map(|r| r.1.iter().flatten()))
+            .filter(|v| **v > 0.0)
+    };
     let low = values().copied().fold(f64::INFINITY, f64::min);
     let high = values().copied().fold(0.0, f64::max);
     let depth = |v: f64| {
         let span = (high / low).ln();
-        if span > 0.0 { ((v / low).ln() / span).clamp(0.0, 1.0) } else { 0.5 }
+        if span > 0.0 {
+            ((v / low).ln() / span).clamp(0.0, 1.0)
+        } else {
+            0.5
+        }
     };
     canvas.y += 14.0;
     let y = canvas.y;
-    let note = format!("MB/s, deeper is more, from {} to {} (logarithmic); k is 1000 MB/s", compact(low), compact(high));
+    let note = format!(
+        "MB/s, deeper is more, from {} to {} (logarithmic); k is 1000 MB/s",
+        compact(low),
+        compact(high)
+    );
     for line in super::canvas::wrap(&note, canvas.width - 8.0, SMALL) {
         let y = canvas.y;
         canvas.text((4.0, y), &line, Ink::Muted, SMALL, Anchor::Start);
@@ -44,20 +57,35 @@ fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
     canvas.y += 18.0;
     for (column, index) in shown.iter().enumerate() {
         let at = (left + (column as f64 + 0.5) * width, canvas.y);
-        canvas.text(at, &short_size(panel.sizes[*index]), Ink::Muted, SMALL, Anchor::Middle);
+        canvas.text(
+            at,
+            &short_size(panel.sizes[*index]),
+            Ink::Muted,
+            SMALL,
+            Anchor::Middle,
+        );
     }
     canvas.y += 5.0;
     for (name, values) in &panel.rows {
         let y = canvas.y;
         canvas.text((left - 6.0, y + 16.0), name, Ink::Text, SMALL, Anchor::End);
         for (column, index) in shown.iter().enumerate() {
-            let area = [left + column as f64 * width + 1.0, y + 1.0, width - 2.0, HEIGHT - 2.0];
+            let area = [
+                left + column as f64 * width + 1.0,
+                y + 1.0,
+                width - 2.0,
+                HEIGHT - 2.0,
+            ];
             let middle = (area[0] + area[2] / 2.0, y + 16.0);
             match values.get(*index).copied().flatten() {
                 Some(v) => {
                     let opacity = 0.06 + 0.94 * depth(v);
                     canvas.rect(area, Ink::Series(panel.look.colour), opacity);
-                    let ink = if opacity > 0.55 { Ink::Paper } else { Ink::Text };
+                    let ink = if opacity > 0.55 {
+                        Ink::Paper
+                    } else {
+                        Ink::Text
+                    };
                     canvas.text(middle, &compact(v), ink, SMALL, Anchor::Middle);
                 }
                 None => canvas.text(middle, "-", Ink::Muted, SMALL, Anchor::Middle),
@@ -67,12 +95,34 @@ fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
     }
     if panel.limit.iter().any(Option::is_some) {
         let y = canvas.y;
-        canvas.text((left - 6.0, y + 16.0), "limit", Ink::Text, SMALL, Anchor::End);
+        canvas.text(
+            (left - 6.0, y + 16.0),
+            "limit",
+            Ink::Text,
+            SMALL,
+            Anchor::End,
+        );
         for (column, index) in shown.iter().enumerate() {
-            let area = [left + column as f64 * width + 1.0, y + 1.0, width - 2.0, HEIGHT - 2.0];
+            let area = [
+                left + column as f64 * width + 1.0,
+                y + 1.0,
+                width - 2.0,
+                HEIGHT - 2.0,
+            ];
             canvas.outline(area, Ink::Limit, true);
-            let text = panel.limit.get(*index).copied().flatten().map_or("-".to_owned(), compact);
-            canvas.text((area[0] + area[2] / 2.0, y + 16.0), &text, Ink::Text, SMALL, Anchor::Middle);
+            let text = panel
+                .limit
+                .get(*index)
+                .copied()
+                .flatten()
+                .map_or("-".to_owned(), compact);
+            canvas.text(
+                (area[0] + area[2] / 2.0, y + 16.0),
+                &text,
+                Ink::Text,
+                SMALL,
+                Anchor::Middle,
+            );
         }
         canvas.y += HEIGHT;
     }

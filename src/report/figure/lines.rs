@@ -9,12 +9,21 @@ const LIMIT_DASH: &str = "2 3";
 
 pub fn draw(canvas: &mut Canvas, axis: &Axis, panels: &[LinePanel]) {
     legend(canvas, axis, panels);
-    let columns = if canvas.is_narrow() || panels.len() == 1 { 1 } else { 2 };
+    let columns = if canvas.is_narrow() || panels.len() == 1 {
+        1
+    } else {
+        2
+    };
     let gap = 18.0;
     let width = (canvas.width - gap * (columns as f64 - 1.0)) / columns as f64;
-    let height = if columns == 1 && !canvas.is_narrow() { 330.0 } else { 240.0 };
+    let height = if columns == 1 && !canvas.is_narrow() {
+        330.0
+    } else {
+        240.0
+    };
     let points = || panels.iter().flat_map(|p| &p.lines).flat_map(|l| &l.points);
-    let values = points().flat_map(|(_, v, i)| std::iter::once(*v).chain(i.iter().flatten().copied()));
+    let values =
+        points().flat_map(|(_, v, i)| std::iter::once(*v).chain(i.iter().flatten().copied()));
     let y_scale = Scale::holding(values, 0.0, 1.0);
     let sizes = points().map(|(bytes, _, _)| *bytes as f64);
     let (low, high) = sizes.fold((f64::INFINITY, 1.0f64), |(a, b), v| (a.min(v), b.max(v)));
@@ -50,16 +59,31 @@ impl Area {
     fn draw(&self, canvas: &mut Canvas, axis: &Axis, panel: &LinePanel) {
         canvas.bold((self.left + 4.0, self.top + 14.0), &panel.title, FONT);
         let text = fit(&axis.label, self.right - self.left - 6.0, SMALL);
-        canvas.text((self.left + 4.0, self.top + 30.0), &text, Ink::Muted, SMALL, Anchor::Start);
+        canvas.text(
+            (self.left + 4.0, self.top + 30.0),
+            &text,
+            Ink::Muted,
+            SMALL,
+            Anchor::Start,
+        );
         let (top, bottom) = (self.top + 40.0, self.bottom - 38.0);
         let y = self.y.over(bottom, top);
         let ticks = y.ticks(6);
-        let widest = ticks.iter().map(|t| text_width(&tick_text(*t), SMALL)).fold(0.0, f64::max);
+        let widest = ticks
+            .iter()
+            .map(|t| text_width(&tick_text(*t), SMALL))
+            .fold(0.0, f64::max);
         let (left, right) = (self.left + widest + 10.0, self.right - 12.0);
         for tick in ticks {
             let at = y.at(tick);
             canvas.line((left, at), (right, at), Ink::Grid, 1.0, "");
-            canvas.text((left - 6.0, at + 4.0), &tick_text(tick), Ink::Muted, SMALL, Anchor::End);
+            canvas.text(
+                (left - 6.0, at + 4.0),
+                &tick_text(tick),
+                Ink::Muted,
+                SMALL,
+                Anchor::End,
+            );
         }
         let x = |bytes: u64| {
             let span = (self.sizes.1 / self.sizes.0).ln().max(1e-9);
@@ -83,11 +107,23 @@ impl Area {
             canvas.line((at, top), (at, bottom), Ink::Grid, 1.0, "");
             let half = text_width(&text, SMALL) / 2.0;
             if at - half > free {
-                canvas.text((at, bottom + 15.0), &text, Ink::Muted, SMALL, Anchor::Middle);
+                canvas.text(
+                    (at, bottom + 15.0),
+                    &text,
+                    Ink::Muted,
+                    SMALL,
+                    Anchor::Middle,
+                );
                 free = at + half + 6.0;
             }
         }
-        canvas.text((self.right - 12.0, bottom + 31.0), "message size, bytes (logarithmic)", Ink::Text, SMALL, Anchor::End);
+        canvas.text(
+            (self.right - 12.0, bottom + 31.0),
+            "message size, bytes (logarithmic)",
+            Ink::Text,
+            SMALL,
+            Anchor::End,
+        );
     }
 }
 
@@ -102,15 +138,29 @@ pub fn short_size(bytes: u64) -> String {
 }
 
 fn one(canvas: &mut Canvas, line: &Line, x: &dyn Fn(u64) -> f64, y: &Scale) {
-    let points: Vec<(f64, f64)> = line.points.iter().map(|(bytes, v, _)| (x(*bytes), y.at(*v))).collect();
+    let points: Vec<(f64, f64)> = line
+        .points
+        .iter()
+        .map(|(bytes, v, _)| (x(*bytes), y.at(*v)))
+        .collect();
     let Some(look) = line.look else {
         canvas.polyline(&points, Ink::Limit, 1.6, LIMIT_DASH);
         return;
     };
-    let known = || line.points.iter().filter_map(|(bytes, _, i)| Some((x(*bytes), (*i)?)));
+    let known = || {
+        line.points
+            .iter()
+            .filter_map(|(bytes, _, i)| Some((x(*bytes), (*i)?)))
+    };
     let lower = known().map(|(x, [low, _])| (x, y.at(low)));
     let mut band: Vec<_> = lower.collect();
-    band.extend(known().map(|(x, [_, high])| (x, y.at(high))).collect::<Vec<_>>().into_iter().rev());
+    band.extend(
+        known()
+            .map(|(x, [_, high])| (x, y.at(high)))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev(),
+    );
     if band.len() >= 4 {
         canvas.area(&band, Ink::Series(look.colour), 0.22);
     }
@@ -130,7 +180,11 @@ fn dash(look: Look) -> &'static str {
 fn legend(canvas: &mut Canvas, axis: &Axis, panels: &[LinePanel]) {
     let mut items: Vec<(Option<Look>, String)> = Vec::new();
     for line in panels.iter().flat_map(|p| &p.lines) {
-        let text = if line.look.is_none() { &axis.limit } else { &line.label };
+        let text = if line.look.is_none() {
+            &axis.limit
+        } else {
+            &line.label
+        };
         let item = (line.look, text.clone());
         if !items.contains(&item) {
             items.push(item);
@@ -149,7 +203,13 @@ fn legend(canvas: &mut Canvas, axis: &Axis, panels: &[LinePanel]) {
         let y = canvas.y - 4.0;
         match look {
             Some(look) => {
-                canvas.line((x, y), (x + 30.0, y), Ink::Series(look.colour), 1.8, dash(look));
+                canvas.line(
+                    (x, y),
+                    (x + 30.0, y),
+                    Ink::Series(look.colour),
+                    1.8,
+                    dash(look),
+                );
                 canvas.marker((x + 15.0, y), look.colour, look.second, 3.8);
             }
             None => canvas.line((x, y), (x + 30.0, y), Ink::Limit, 1.6, LIMIT_DASH),

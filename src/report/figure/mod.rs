@@ -12,7 +12,7 @@ mod points;
 pub mod raster;
 mod scale;
 
-pub use canvas::{Style, palette_css};
+pub use canvas::{Style, escape, palette_css};
 
 use canvas::Canvas;
 
@@ -185,7 +185,9 @@ impl Figure {
         }
         if style == Style::File {
             canvas.paragraph(&self.caption);
-            self.warnings.iter().for_each(|w| canvas.paragraph(&format!("! {w}")));
+            self.warnings
+                .iter()
+                .for_each(|w| canvas.paragraph(&format!("! {w}")));
         }
         canvas.finish(&self.title, &self.caption)
     }

@@ -33,7 +33,9 @@ pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>, RasterError> {
     static FONT_DATABASE: OnceLock<Arc<usvg::fontdb::Database>> = OnceLock::new();
     let fonts = FONT_DATABASE.get_or_init(|| {
         let mut database = usvg::fontdb::Database::new();
-        FONTS.iter().for_each(|font| database.load_font_data(font.to_vec()));
+        FONTS
+            .iter()
+            .for_each(|font| database.load_font_data(font.to_vec()));
         database.set_sans_serif_family("DejaVu Sans");
         Arc::new(database)
     });
@@ -44,8 +46,17 @@ pub fn png(svg: &str, scale: f32) -> Result<Vec<u8>, RasterError> {
     };
     let tree = usvg::Tree::from_str(svg, &options)?;
     let size = tree.size();
-    let (w, h) = ((size.width() * scale).ceil() as u32, (size.height() * scale).ceil() as u32);
+    let (w, h) = (
+        (size.width() * scale).ceil() as u32,
+        (size.height() * scale).ceil() as u32,
+    );
     let mut picture = tiny_skia::Pixmap::new(w, h).ok_or(RasterError::Size(w, h))?;
-    resvg::render(&tree, tiny_skia::Transform::from_scale(scale, scale), &mut picture.as_mut());
-    picture.encode_png().map_err(|e| RasterError::Png(e.to_string()))
+    resvg::render(
+        &tree,
+        tiny_skia::Transform::from_scale(scale, scale),
+        &mut picture.as_mut(),
+    );
+    picture
+        .encode_png()
+        .map_err(|e| RasterError::Png(e.to_string()))
 }

@@ -57,11 +57,18 @@ impl Scale {
 
     /// Values for ticks, at most about `most`, in ascending order.
     pub fn ticks(&self, most: usize) -> Vec<f64> {
-        if self.log { self.log_ticks(most.max(2)) } else { self.linear_ticks(most.max(2)) }
+        if self.log {
+            self.log_ticks(most.max(2))
+        } else {
+            self.linear_ticks(most.max(2))
+        }
     }
 
     fn log_ticks(&self, most: usize) -> Vec<f64> {
-        let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
+        let (first, last) = (
+            self.low.log10().floor() as i32,
+            self.high.log10().ceil() as i32,
+        );
         let inside = |v: &f64| *v >= self.low * 0.999 && *v <= self.high * 1.001;
         let with = |steps: &[f64]| -> Vec<f64> {
             let all = (first..=last).flat_map(|e| steps.iter().map(move |s| s * 10f64.powi(e)));
@@ -81,7 +88,11 @@ impl Scale {
     fn linear_ticks(&self, most: usize) -> Vec<f64> {
         let rough = (self.high - self.low) / most as f64;
         let unit = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|s| s * unit).find(|s| *s >= rough).unwrap_or(unit);
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .into_iter()
+            .map(|s| s * unit)
+            .find(|s| *s >= rough)
+            .unwrap_or(unit);
         let count = ((self.high - self.low) / step).floor() as usize;
         (0..=count).map(|i| self.low + step * i as f64).collect()
     }

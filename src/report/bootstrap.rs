@@ -1,6 +1,7 @@
-//! Intervals for the ratio of two mean times, by the bootstrap: the launches are drawn again with replacement, so
-//! that no distribution is assumed. The interval is the studentised one of the logarithm of the ratio: with the
-//! ten to fifty launches that a campaign has, plain percentiles would cover less than they say.
+//! Intervals for the ratio of two typical times, by the bootstrap: the launches are drawn again with replacement,
+//! so that no distribution is assumed. Typical is the mean of the logarithms without a fifth at either end, so that
+//! one launch that met a busy host does not decide; such launches are still shown. The interval is the studentised
+//! one: with the ten to fifty launches that a campaign has, plain percentiles would cover less than they say.
 //! Seeded, hence the same file gives the same report everywhere.
 
 use super::stats::{CONFIDENCE, Interval};
@@ -46,82 +47,126 @@ impl Random {
     }
 }
 
-/// A ratio of two means.
+/// A ratio of two typical times.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio {
-    /// Mean of the first divided by mean of the second.
+    /// Typical time of the first divided by that of the second.
     pub value: f64,
     /// Its bootstrap interval at 95 %.
     pub interval: Interval,
 }
 
-/// `mean(a) / mean(b)` for positive samples; `None` when either is empty or has a mean that is not positive.
+/// Share of the launches set aside at either end before the mean of the logarithms is taken.
+pub const TRIM: f64 = 0.2;
+
+/// Typical time of `a` over that of `b`, where typical is the trimmed mean of the logarithms; `None` when either is
+/// empty or holds a time that is not positive.
 #[must_use]
 pub fn ratio(a: &[f64], b: &[f64], seed: u64) -> Option<Ratio> {
-    let (top, bottom) = (moments(a)?, moments(b)?);
-    let value = top.mean / bottom.mean;
+    let (a, b) = (logarithms(a)?, logarithms(b)?);
+    let (top, bottom) = (
+        Trimmed::of(&a, &vec![1; a.len()]),
+        Trimmed::of(&b, &vec![1; b.len()]),
+    );
+    let theta = top.mean - bottom.mean;
+    let value = theta.exp();
     if a.len() < RATIO_RUNS_MIN || b.len() < RATIO_RUNS_MIN {
         let interval = Interval::NeedsRuns(RATIO_RUNS_MIN);
         return Some(Ratio { value, interval });
     }
-    let error = log_error(&top, &bottom);
-    let mut drawn: Vec<f64> = resample(a, b, seed).iter().map(|r| r.studentised).collect();
+    let error = (top.error2 + bottom.error2).sqrt();
+    let mut drawn: Vec<f64> = resample(&a, &b, theta, seed)
+        .iter()
+        .map(|r| r.studentised)
+        .collect();
     drawn.sort_by(f64::total_cmp);
     let tail = ((RESAMPLES + 1) as f64 * (1.0 - CONFIDENCE) / 2.0).round() as usize;
     let (low_t, high_t) = (drawn[tail - 1], drawn[RESAMPLES - tail]);
+    // No error at all leaves no width, however far a resample may seem.
+    let end = |t: f64| {
+        if error > 0.0 {
+            (theta - t * error).exp()
+        } else {
+            value
+        }
+    };
     let interval = Interval::Known {
-        low: value * (-high_t * error).exp(),
-        high: value * (-low_t * error).exp(),
+        low: end(high_t),
+        high: end(low_t),
         attained: CONFIDENCE,
     };
     Some(Ratio { value, interval })
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Moments {
-    mean: f64,
-    /// Squared relative standard error of the mean.
-    relative_error2: f64,
-}
-
-fn moments(samples: &[f64]) -> Option<Moments> {
-    let n = samples.len() as f64;
-    let mean = samples.iter().sum::<f64>() / n;
-    if !(mean.is_finite() && mean > 0.0) {
+/// Ascending.
+fn logarithms(samples: &[f64]) -> Option<Vec<f64>> {
+    if samples.is_empty() || !samples.iter().all(|v| *v > 0.0 && v.is_finite()) {
         return None;
     }
-    let squares: f64 = samples.iter().map(|v| (v - mean) * (v - mean)).sum();
-    let relative_error2 = squares / (n - 1.0).max(1.0) / n / (mean * mean);
-    Some(Moments {
-        mean,
-        relative_error2,
-    })
+    let mut logs: Vec<f64> = samples.iter().map(|v| v.ln()).collect();
+    logs.sort_by(f64::total_cmp);
+    Some(logs)
 }
 
-/// Standard error of `ln(mean a / mean b)`, by the delta method.
-fn log_error(a: &Moments, b: &Moments) -> f64 {
-    (a.relative_error2 + b.relative_error2).sqrt()
+/// Trimmed mean and its squared standard error from the winsorised variance (Yuen 1974).
+#[derive(Debug, Clone, Copy)]
+struct Trimmed {
+    mean: f64,
+    error2: f64,
+}
+
+impl Trimmed {
+    /// Of ascending values, each as often as `counts` says: a resample needs no sorting.
+    fn of(sorted: &[f64], counts: &[u32]) -> Trimmed {
+        let n = sorted.len();
+        let cut = (TRIM * n as f64) as usize;
+        // Around a value in the middle, so that the squares of large, close values do not cancel.
+        let origin = sorted[n / 2];
+        let (mut before, mut sum, mut squares) = (0, 0.0, 0.0);
+        let (mut low, mut high) = (0.0, 0.0);
+        for (value, count) in sorted.iter().zip(counts) {
+            let after = before + *count as usize;
+            let kept = after.min(n - cut).saturating_sub(before.max(cut)) as f64;
+            let v = value - origin;
+            sum += kept * v;
+            squares += kept * v * v;
+            if before <= cut && cut < after {
+                low = v;
+            }
+            if before < n - cut && n - cut <= after {
+                high = v;
+            }
+            before = after;
+        }
+        let (all, kept, cut) = (n as f64, (n - 2 * cut) as f64, cut as f64);
+        let winsorised = sum + cut * (low + high);
+        let spread = squares + cut * (low * low + high * high) - winsorised * winsorised / all;
+        Trimmed {
+            mean: origin + sum / kept,
+            error2: spread.max(0.0) / (kept * (kept - 1.0).max(1.0)),
+        }
+    }
 }
 
 struct Resample {
-    /// Logarithm of the ratio of the resampled means.
+    /// Logarithm of the ratio.
     #[cfg_attr(not(test), allow(dead_code))]
     log_ratio: f64,
     /// Its distance from the observed one, in its own standard errors.
     studentised: f64,
 }
 
-fn resample(a: &[f64], b: &[f64], seed: u64) -> Vec<Resample> {
+fn resample(a: &[f64], b: &[f64], theta: f64, seed: u64) -> Vec<Resample> {
     let mut random = Random::new(seed);
-    let observed = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-    let theta = (observed(a) / observed(b)).ln();
-    let one = |random: &mut Random| {
-        let (x, y) = (redraw(a, random), redraw(b, random));
-        let log_ratio = (x.mean / y.mean).ln();
-        let (distance, error) = (log_ratio - theta, log_error(&x, &y));
+    let mut counts = (vec![0; a.len()], vec![0; b.len()]);
+    let one = |_| {
+        let x = redraw(a, &mut counts.0, &mut random);
+        let y = redraw(b, &mut counts.1, &mut random);
+        let log_ratio = x.mean - y.mean;
+        let (distance, error) = (log_ratio - theta, (x.error2 + y.error2).sqrt());
         // Equal samples have no error and no distance; a repeated launch has no error but a distance, which
         // then counts as infinitely far: the interval can only become wider by it.
-        let studentised = if distance == 0.0 {
+        let studentised = if distance.abs() < 1e-12 {
             0.0
         } else {
             distance / error
@@ -131,26 +176,16 @@ fn resample(a: &[f64], b: &[f64], seed: u64) -> Vec<Resample> {
             studentised,
         }
     };
-    (0..RESAMPLES).map(|_| one(&mut random)).collect()
+    (0..RESAMPLES).map(one).collect()
 }
 
-/// Mean and error of as many samples as there are, drawn with replacement.
-fn redraw(samples: &[f64], random: &mut Random) -> Moments {
-    let n = samples.len() as f64;
-    // Around the first sample, so that the squares of large, close values do not cancel.
-    let origin = samples[0];
-    let (mut sum, mut squares) = (0.0, 0.0);
-    for _ in samples {
-        let v = samples[random.below(samples.len())] - origin;
-        sum += v;
-        squares += v * v;
+/// As many values as there are, drawn with replacement.
+fn redraw(sorted: &[f64], counts: &mut [u32], random: &mut Random) -> Trimmed {
+    counts.fill(0);
+    for _ in sorted {
+        counts[random.below(sorted.len())] += 1;
     }
-    let mean = origin + sum / n;
-    let variance = ((squares - sum * sum / n) / (n - 1.0)).max(0.0);
-    Moments {
-        mean,
-        relative_error2: variance / n / (mean * mean),
-    }
+    Trimmed::of(sorted, counts)
 }
 
 #[cfg(test)]

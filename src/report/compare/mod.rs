@@ -443,4 +443,4 @@ pub fn spread_text(spread: &Spread) -> String {
 
 #[cfg(test)]
 #[path = "../compare_tests.rs"]
-mod tests;
+pub(crate) mod tests;

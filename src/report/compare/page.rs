@@ -71,9 +71,10 @@ fn answer(page: &mut String, c: &Comparison, gains: &Gains) {
     let what = if gains.within.is_empty() {
         "Two ranks of one host (1x2) over the ring, against two ranks on two hosts (2x1) over TCP: no layout was measured over both paths."
     } else {
-        "The same ranks in the same layout: time over TCP divided by time over the ring in shared memory, with 95 % intervals."
+        "The same ranks in the same layout: how many times as fast the ring in shared memory is as TCP, with 95 % intervals."
     };
     page.push_str(&format!("<p>{what}</p>\n"));
+    page.push_str(&lead(c, all));
     let mut groups: BTreeMap<usize, BTreeMap<&super::LayoutName, Vec<&Gain>>> = BTreeMap::new();
     for gain in all {
         groups
@@ -110,10 +111,59 @@ fn answer(page: &mut String, c: &Comparison, gains: &Gains) {
     page.push_str("</section>\n");
 }
 
+/// One sentence for each group, about two virtual machines of one host, or the first layout there is.
+fn lead(c: &Comparison, all: &[Gain]) -> String {
+    let mut text = String::from("<ul class=\"lead\">");
+    for group in 0..c.groups.len() {
+        let pingpong: Vec<&Gain> = all
+            .iter()
+            .filter(|g| g.group == group && g.benchmark == "PingPong")
+            .collect();
+        let usual = pingpong
+            .iter()
+            .find(|g| g.layout.text == "1x2")
+            .or(pingpong.first());
+        let Some(first) = usual else {
+            continue;
+        };
+        let same = pingpong.iter().filter(|g| g.layout == first.layout);
+        let parts: Vec<String> = same.map(|g| lead_part(g)).collect();
+        text.push_str(&format!(
+            "<li><b>{}</b>, {}: the ring is {} against {}.</li>",
+            e(&c.groups[group].name),
+            e(&first.layout.words()),
+            parts.join(" and "),
+            e(first.other_side(c))
+        ));
+    }
+    text.push_str("</ul>");
+    text
+}
+
+fn lead_part(gain: &Gain) -> String {
+    let interval = match gain.ratio.interval.ends() {
+        Some([low, high]) => format!(" ({} to {})", number(low), number(high)),
+        None => String::new(),
+    };
+    let unsure = if gain.test.verdict == Verdict::NotToldApart {
+        ", which is not told apart,"
+    } else {
+        ""
+    };
+    format!(
+        "<b>{} times as fast</b>{interval}{unsure} with {}",
+        number(gain.ratio.value),
+        bytes_text(gain.bytes)
+    )
+}
+
 fn entry(gain: &Gain) -> String {
     let interval = match gain.ratio.interval.ends() {
         Some([low, high]) => format!("{} to {}", number(low), number(high)),
-        None => "too few launches for an interval".to_owned(),
+        None => format!(
+            "no interval from {} launches",
+            gain.launches.0.min(gain.launches.1)
+        ),
     };
     let class = match gain.test.verdict {
         Verdict::Faster => "up",
@@ -204,8 +254,8 @@ fn conditions(page: &mut String, c: &Comparison) {
     let all = warnings::about(c, c.series.keys());
     if !all.is_empty() {
         page.push_str("<h3>All warnings</h3><ul>");
-        for warning in &all {
-            page.push_str(&format!("<li>{}</li>", e(&warnings::text(c, warning))));
+        for warning in warnings::texts(c, &all) {
+            page.push_str(&format!("<li>{}</li>", e(&warning)));
         }
         page.push_str("</ul>");
     }
@@ -275,7 +325,7 @@ main{max-width:920px;margin:0 auto;padding:20px 24px 60px}h1{font-size:1.6rem;li
 h2{font-size:1.2rem;line-height:1.3;margin:0 0 .5em}h3{font-size:1rem;margin:1em 0 .4em}h3 small{font-weight:normal;color:var(--muted)}
 .sub,.muted,figcaption{color:var(--muted)}figure,section{margin:34px 0 0;padding:0}figcaption{font-size:.875rem;margin-top:8px}
 svg{display:block;max-width:100%;height:auto}.narrow{display:none}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(258px,1fr));gap:12px}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(200px,1fr));gap:12px}
 .card{border:1px solid var(--grid);border-radius:8px;padding:10px 14px;break-inside:avoid}.lay{font-size:1.1rem}
 dl{margin:6px 0 0}dt{font-size:.85rem;color:var(--muted);margin-top:6px}dd{margin:0}.big{font-size:1.5rem;line-height:1.2}.iv{white-space:nowrap}
 .v{white-space:nowrap;font-size:.85rem;border:1px solid;border-radius:9px;padding:0 7px}.up{color:var(--s2)}.down{color:var(--s1)}.same{color:var(--muted)}
@@ -283,19 +333,19 @@ dl{margin:6px 0 0}dt{font-size:.85rem;color:var(--muted);margin-top:6px}dd{margi
 .warn{border-left:4px solid var(--s1);padding:4px 12px;margin:10px 0 0;font-size:.9rem;overflow-wrap:anywhere}.warn ul{margin:4px 0;padding-left:18px}
 summary{cursor:pointer}.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.875rem}
 th,td{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--grid);white-space:nowrap}
-code{overflow-wrap:anywhere}p{margin:.4em 0}section p{overflow-wrap:anywhere}.words dt{font-size:1rem;color:var(--text);font-weight:bold}
+code{overflow-wrap:anywhere}p{margin:.4em 0}section p{overflow-wrap:anywhere}.lead{padding-left:20px;margin:.6em 0}.lead li{margin:.3em 0}.words dt{font-size:1rem;color:var(--text);font-weight:bold}
 @media (max-width:700px){main{padding:12px 16px 40px}.wide{display:none}.narrow{display:block}}
 ";
 
 const PRINT: &str = "body{font-size:10.5pt}main{max-width:none;padding:0}figure,.card{break-inside:avoid}.wide{display:block!important}
 .narrow{display:none!important}h2,h3{break-after:avoid}.scroll{overflow:visible}th,td{white-space:normal;padding-right:6px}
-.cards{grid-template-columns:repeat(3,1fr)}details>*{display:block}@page{margin:14mm}";
+.cards{grid-template-columns:repeat(3,1fr)}svg{max-height:232mm;width:auto;margin:0 auto}details::details-content{content-visibility:visible}@page{margin:14mm}";
 
 const WORDS: &str = "<section class=\"words\"><h2>How to read this</h2><dl>
 <dt>Layout HxV</dt><dd>H hosts with V virtual machines on each.</dd>
 <dt>Ring, TCP</dt><dd>Messages through memory that virtual machines of one host share, or through their network. Between hosts there is only TCP; ring+tcp uses each where it can.</dd>
 <dt>Launch</dt><dd>One fresh start of the whole job: the unit of all statistics. Repetitions inside a launch share their memory placement and count as one.</dd>
-<dt>Intervals</dt><dd>At 95 %: Student's for means, order statistics for medians, the studentised bootstrap (fixed seed) for ratios.</dd>
+<dt>Intervals</dt><dd>At 95 %: Student's for means, order statistics for medians, the studentised bootstrap (fixed seed) for ratios of typical times, where typical is the mean of the logarithms without a fifth of the launches at either end.</dd>
 <dt>Faster, slower, not told apart</dt><dd>The rank test of Mann and Whitney, two-sided, at 5 %. Each comparison is tested alone: of many, one in twenty may err.</dd>
 <dt>Limit</dt><dd>What the machine itself allows for one message, measured beside the benchmark without the library: two copies through shared memory for the ring, busy polling on loopback for TCP.</dd>
 <dt>Latency</dt><dd>Half the round trip of PingPong, as IMB counts it.</dd>

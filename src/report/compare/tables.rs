@@ -25,8 +25,11 @@ pub fn text(c: &Comparison, gains: &Gains) -> String {
     let all = warnings::about(c, c.series.keys());
     if !all.is_empty() {
         text.push_str("\nWarnings\n");
-        for warning in &all {
-            text.push_str(&format!("  ! {}\n", warnings::text(c, warning)));
+        for warning in warnings::texts(c, &all) {
+            text.push_str(&format!(
+                "  ! {warning}
+"
+            ));
         }
     }
     if c.has_vmware() {

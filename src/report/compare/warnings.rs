@@ -1,6 +1,6 @@
 //! What a referee would ask about a figure, said beside it before anyone asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cell, Comparison, Group, Key};
 use crate::report::schema::Provenance;
@@ -40,19 +40,28 @@ pub fn about<'a>(comparison: &Comparison, shown: impl Iterator<Item = &'a Key>) 
     all.into_iter().collect()
 }
 
-/// The sentence with the name of what it is about.
+/// The sentences with the names of what they are about; what is true of several groups is said once.
 #[must_use]
-pub fn text(comparison: &Comparison, warning: &Warning) -> String {
-    format!(
-        "{}: {}",
-        comparison.groups[warning.group].name, warning.text
-    )
+pub fn texts(comparison: &Comparison, all: &[Warning]) -> Vec<String> {
+    let mut by_text: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for warning in all {
+        let name = comparison.groups[warning.group].name.as_str();
+        by_text.entry(&warning.text).or_default().push(name);
+    }
+    let line = |(text, names): (&str, Vec<&str>)| format!("{}: {text}", names.join("; "));
+    by_text.into_iter().map(line).collect()
 }
 
 fn about_group(group: &Group) -> Vec<String> {
     let mut texts = Vec::new();
     for (file, p) in &group.files {
-        texts.extend(about_file(p).into_iter().map(|t| format!("{t} ({file})")));
+        texts.extend(about_file(p).into_iter().map(|t| {
+            if group.files.len() > 1 {
+                format!("{t} ({file})")
+            } else {
+                t
+            }
+        }));
     }
     texts.extend(differences(group));
     texts
@@ -129,7 +138,7 @@ fn differences(group: &Group) -> Vec<String> {
     texts
 }
 
-fn pairs(map: &std::collections::BTreeMap<String, String>) -> String {
+fn pairs(map: &BTreeMap<String, String>) -> String {
     let list: Vec<String> = map.iter().map(|(k, v)| format!("{k} {v}")).collect();
     list.join(", ")
 }

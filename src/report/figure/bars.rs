@@ -29,7 +29,7 @@ pub fn draw(canvas: &mut Canvas, axis: &Axis, panels: &[BarPanel]) {
     for panel in panels {
         canvas.y += 22.0;
         let y = canvas.y;
-        canvas.bold((4.0, y), &panel.title, FONT);
+        canvas.bold((4.0, y), &panel.title, FONT, canvas.width - 8.0);
         canvas.y += 6.0;
         let top = canvas.y;
         let bottom = top + plot.row * panel.bars.len() as f64;

@@ -19,6 +19,8 @@ const DOTS_MAX: usize = 300;
 const PANELS_MAX: usize = 8;
 
 const LIMIT: &str = "what this machine allows for one message";
+const TYPICAL: &str =
+    "Typical is the mean of the logarithms without a fifth of the launches at either end.";
 const ONE_STREAM: &str = "one stream at the machine's limit";
 
 /// All figures that the data allow, in the order of a report.
@@ -60,8 +62,7 @@ fn extra_ranks(key: &Key) -> String {
 }
 
 fn warn<'a>(c: &Comparison, keys: impl Iterator<Item = &'a Key>) -> Vec<String> {
-    let all = warnings::about(c, keys);
-    all.iter().map(|w| warnings::text(c, w)).collect()
+    warnings::texts(c, &warnings::about(c, keys))
 }
 
 /// `10 launches`, `5 to 20 launches`.
@@ -151,7 +152,7 @@ fn gain_figure(c: &Comparison, gains: &Gains) -> Option<Figure> {
             value: gain.ratio.value,
             interval: gain.ratio.interval.ends(),
             limit: gain_limit(c, gain),
-            note: format!("{}x, {}", number(gain.ratio.value), words(gain)),
+            note: format!("{}, {}", gain.text(), words(gain)),
         });
     }
     let sides: BTreeSet<&str> = all.iter().map(|g| g.other_side(c)).collect();
@@ -175,9 +176,9 @@ fn gain_figure(c: &Comparison, gains: &Gains) -> Option<Figure> {
         id: "gain",
         title: "How much the ring gains, per layout".to_owned(),
         caption: format!(
-            "Mean time over {} divided by mean time over the ring: {where_}. Right of 1 the ring is faster. \
+            "Typical time over {} divided by that over the ring: {where_}. Right of 1 the ring is faster. \
              95 % studentised bootstrap intervals over at least {fewest} launches on each side; the words are those of \
-             the rank test at 5 %. {}",
+             the rank test at 5 %. {TYPICAL} {}",
             sides.into_iter().collect::<Vec<_>>().join(" or "),
             conditions(c, &groups_of(keys()))
         ),
@@ -587,8 +588,8 @@ fn paths(c: &Comparison) -> Option<Figure> {
         id: "paths",
         title: "The ring against TCP in the same guests, over message size".to_owned(),
         caption: format!(
-            "Mean time over {} divided by mean time over the ring; above 1 the ring is faster. Means of {}; bands are \
-             95 % studentised bootstrap intervals. {}",
+            "Typical time over {} divided by that over the ring; above 1 the ring is faster. Over {}; bands are \
+             95 % studentised bootstrap intervals. {TYPICAL} {}",
             sides.into_iter().collect::<Vec<_>>().join(" or "),
             launches_text(cells),
             conditions(c, &groups_of(shown.iter().copied()))

@@ -271,11 +271,13 @@ impl Canvas {
         self.styled((x, y), text, ink, size, anchor, "");
     }
 
-    /// Bold text on a base line.
-    pub fn bold(&mut self, at: (f64, f64), text: &str, size: f64) {
+    /// Bold text on a base line, cut to `room` pixels.
+    pub fn bold(&mut self, at: (f64, f64), text: &str, size: f64, room: f64) {
+        // Bold letters are up to a sixth wider.
+        let text = fit(text, room / 1.17, size);
         self.styled(
             at,
-            text,
+            &text,
             Ink::Text,
             size,
             Anchor::Start,
@@ -317,9 +319,9 @@ impl Canvas {
 
     /// A heading of the whole sheet.
     pub fn heading(&mut self, text: &str) {
-        for line in wrap(text, (self.width - 8.0) / 1.15, 15.0) {
+        for line in wrap(text, (self.width - 8.0) / 1.17, 15.0) {
             self.y += 18.0;
-            self.bold((4.0, self.y), &line, 15.0);
+            self.bold((4.0, self.y), &line, 15.0, self.width - 8.0);
         }
         self.y += 8.0;
     }

@@ -1,10 +1,10 @@
 //! Layout by message size as tables of colour: the deeper, the more; with the value in every cell.
 
 use super::HeatPanel;
-use super::canvas::{Anchor, Canvas, FONT, Ink, SMALL, fit, text_width};
+use super::canvas::{Anchor, Canvas, FONT, Ink, SMALL, text_width};
 use super::lines::short_size;
 
-const HEIGHT: f64 = 24.0;
+const HEIGHT: f64 = 21.0;
 
 pub fn draw(canvas: &mut Canvas, panels: &[HeatPanel]) {
     let values = || {
@@ -27,8 +27,8 @@ pub fn draw(canvas: &mut Canvas, panels: &[HeatPanel]) {
     let y = canvas.y;
     let note = format!(
         "MB/s, deeper is more, from {} to {} (logarithmic); k is 1000 MB/s",
-        compact(low),
-        compact(high)
+        super::super::compare::number(low),
+        super::super::compare::number(high)
     );
     for line in super::canvas::wrap(&note, canvas.width - 8.0, SMALL) {
         let y = canvas.y;
@@ -39,13 +39,15 @@ pub fn draw(canvas: &mut Canvas, panels: &[HeatPanel]) {
     for panel in panels {
         one(canvas, panel, &depth);
     }
+    canvas.y += 16.0;
+    let at = (canvas.width - 6.0, canvas.y);
+    canvas.text(at, "message size, bytes", Ink::Text, SMALL, Anchor::End);
 }
 
 fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
     canvas.y += 18.0;
     let y = canvas.y;
-    let title = fit(&panel.title, (canvas.width - 8.0) / 1.15, FONT);
-    canvas.bold((4.0, y), &title, FONT);
+    canvas.bold((4.0, y), &panel.title, FONT, canvas.width - 8.0);
     let names = panel.rows.iter().map(|r| r.0.as_str()).chain(["limit"]);
     let left = 12.0 + names.map(|n| text_width(n, SMALL)).fold(0.0, f64::max);
     // A cell must hold its number: on a phone only some of the sizes are shown.
@@ -68,7 +70,7 @@ fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
     canvas.y += 5.0;
     for (name, values) in &panel.rows {
         let y = canvas.y;
-        canvas.text((left - 6.0, y + 16.0), name, Ink::Text, SMALL, Anchor::End);
+        canvas.text((left - 6.0, y + 15.0), name, Ink::Text, SMALL, Anchor::End);
         for (column, index) in shown.iter().enumerate() {
             let area = [
                 left + column as f64 * width + 1.0,
@@ -76,17 +78,13 @@ fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
                 width - 2.0,
                 HEIGHT - 2.0,
             ];
-            let middle = (area[0] + area[2] / 2.0, y + 16.0);
+            let middle = (area[0] + area[2] / 2.0, y + 15.0);
             match values.get(*index).copied().flatten() {
                 Some(v) => {
-                    let opacity = 0.06 + 0.94 * depth(v);
+                    // Never so deep that text of the usual ink drowns, in the light or in the dark.
+                    let opacity = 0.04 + 0.56 * depth(v);
                     canvas.rect(area, Ink::Series(panel.look.colour), opacity);
-                    let ink = if opacity > 0.55 {
-                        Ink::Paper
-                    } else {
-                        Ink::Text
-                    };
-                    canvas.text(middle, &compact(v), ink, SMALL, Anchor::Middle);
+                    canvas.text(middle, &compact(v), Ink::Text, SMALL, Anchor::Middle);
                 }
                 None => canvas.text(middle, "-", Ink::Muted, SMALL, Anchor::Middle),
             }
@@ -96,7 +94,7 @@ fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
     if panel.limit.iter().any(Option::is_some) {
         let y = canvas.y;
         canvas.text(
-            (left - 6.0, y + 16.0),
+            (left - 6.0, y + 15.0),
             "limit",
             Ink::Text,
             SMALL,
@@ -117,7 +115,7 @@ fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
                 .flatten()
                 .map_or("-".to_owned(), compact);
             canvas.text(
-                (area[0] + area[2] / 2.0, y + 16.0),
+                (area[0] + area[2] / 2.0, y + 15.0),
                 &text,
                 Ink::Text,
                 SMALL,
@@ -126,9 +124,6 @@ fn one(canvas: &mut Canvas, panel: &HeatPanel, depth: &dyn Fn(f64) -> f64) {
         }
         canvas.y += HEIGHT;
     }
-    canvas.y += 16.0;
-    let at = (left + shown.len() as f64 * width, canvas.y);
-    canvas.text(at, "message size, bytes", Ink::Text, SMALL, Anchor::End);
 }
 
 /// At most four characters.

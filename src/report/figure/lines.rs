@@ -57,7 +57,12 @@ struct Area {
 
 impl Area {
     fn draw(&self, canvas: &mut Canvas, axis: &Axis, panel: &LinePanel) {
-        canvas.bold((self.left + 4.0, self.top + 14.0), &panel.title, FONT);
+        canvas.bold(
+            (self.left + 4.0, self.top + 14.0),
+            &panel.title,
+            FONT,
+            self.right - self.left - 8.0,
+        );
         let text = fit(&axis.label, self.right - self.left - 6.0, SMALL);
         canvas.text(
             (self.left + 4.0, self.top + 30.0),

@@ -30,7 +30,7 @@ pub fn forest(canvas: &mut Canvas, axis: &Axis, rows: &[ForestRow]) {
         if !row.heading.is_empty() {
             canvas.y += 20.0;
             let y = canvas.y;
-            canvas.bold((4.0, y), &row.heading, FONT);
+            canvas.bold((4.0, y), &row.heading, FONT, canvas.width - 8.0);
             canvas.y += 4.0;
         }
         let top = canvas.y;
@@ -43,9 +43,6 @@ pub fn forest(canvas: &mut Canvas, axis: &Axis, rows: &[ForestRow]) {
             "",
         );
         let middle = frame.label(canvas, &row.label);
-        if let Some([low, high]) = row.interval {
-            whisker(canvas, scale.at(low), scale.at(high), middle);
-        }
         if let Some(limit) = row.limit {
             limit_mark(canvas, scale.at(limit), middle, 20.0);
         }
@@ -55,6 +52,9 @@ pub fn forest(canvas: &mut Canvas, axis: &Axis, rows: &[ForestRow]) {
             row.look.second,
             5.0,
         );
+        if let Some([low, high]) = row.interval {
+            whisker(canvas, scale.at(low), scale.at(high), middle);
+        }
         frame.note(canvas, &row.note, middle);
     }
     tick_labels(canvas, &scale, &axis.label);

@@ -187,7 +187,7 @@ fn files_of_one_hypervisor_are_one_sample_and_a_label_keeps_them_apart() {
     let mut c = a.clone();
     c.document.provenance.nic = "virtio-net".into();
     let nics = Comparison::new(&[b, c]);
-    assert_eq!(nics.groups[0].name, "kvm, e1000");
+    assert_eq!(nics.groups[0].name, "kvm (e1000)");
 }
 
 #[test]

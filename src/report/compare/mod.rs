@@ -81,15 +81,15 @@ impl LayoutName {
         (hosts != u32::MAX).then(|| hosts.saturating_mul(vms))
     }
 
-    /// The layout in words, such as `2 hosts, 4 VMs on each`.
+    /// The layout in words, such as `2 hosts, 4 VMs each`.
     #[must_use]
     pub fn words(&self) -> String {
         let (hosts, vms) = self.shape;
         let s = |n: u32| if n == 1 { "" } else { "s" };
         match hosts {
             u32::MAX => "layout not stated".to_owned(),
-            1 => format!("1 host, {vms} VM{} on it", s(vms)),
-            _ => format!("{hosts} hosts, {vms} VM{} on each", s(vms)),
+            1 => format!("1 host, {vms} VM{}", s(vms)),
+            _ => format!("{hosts} hosts, {vms} VM{} each", s(vms)),
         }
     }
 
@@ -358,7 +358,7 @@ fn group_names(inputs: &[Input]) -> Vec<String> {
         }
         let p = &input.document.provenance;
         match nics(&p.hypervisor).len() {
-            2.. if !p.nic.is_empty() => format!("{}, {}", p.hypervisor, p.nic),
+            2.. if !p.nic.is_empty() => format!("{} ({})", p.hypervisor, p.nic),
             _ => p.hypervisor.clone(),
         }
     };

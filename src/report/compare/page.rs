@@ -129,11 +129,11 @@ fn lead(c: &Comparison, all: &[Gain]) -> String {
         let same = pingpong.iter().filter(|g| g.layout == first.layout);
         let parts: Vec<String> = same.map(|g| lead_part(g)).collect();
         text.push_str(&format!(
-            "<li><b>{}</b>, {}: the ring is {} against {}.</li>",
+            "<li><b>{}</b>, {}: the ring is, against {}, {}.</li>",
             e(&c.groups[group].name),
             e(&first.layout.words()),
-            parts.join(" and "),
-            e(first.other_side(c))
+            e(first.other_side(c)),
+            parts.join(", and ")
         ));
     }
     text.push_str("</ul>");
@@ -151,7 +151,7 @@ fn lead_part(gain: &Gain) -> String {
         ""
     };
     format!(
-        "<b>{} times as fast</b>{interval}{unsure} with {}",
+        "<b>{} times as fast</b>{interval}{unsure} for messages of {}",
         number(gain.ratio.value),
         bytes_text(gain.bytes)
     )
@@ -181,7 +181,7 @@ fn entry(gain: &Gain) -> String {
 
 fn figure_html(page: &mut String, figure: &Figure, open: bool) {
     page.push_str(&format!(
-        "<figure id=\"{}\"><h2>{}</h2>",
+        "<figure id=\"{}\"><div class=\"keep\"><h2>{}</h2>",
         figure.id,
         e(&figure.title)
     ));
@@ -190,7 +190,7 @@ fn figure_html(page: &mut String, figure: &Figure, open: bool) {
         figure.svg(WIDE, Style::Page)
     ));
     page.push_str(&format!(
-        "<div class=\"narrow\">{}</div>",
+        "<div class=\"narrow\">{}</div></div>",
         figure.svg(NARROW, Style::Page)
     ));
     page.push_str(&format!("<figcaption>{}</figcaption>", e(&figure.caption)));
@@ -327,19 +327,19 @@ h2{font-size:1.2rem;line-height:1.3;margin:0 0 .5em}h3{font-size:1rem;margin:1em
 svg{display:block;max-width:100%;height:auto}.narrow{display:none}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(200px,1fr));gap:12px}
 .card{border:1px solid var(--grid);border-radius:8px;padding:10px 14px;break-inside:avoid}.lay{font-size:1.1rem}
-dl{margin:6px 0 0}dt{font-size:.85rem;color:var(--muted);margin-top:6px}dd{margin:0}.big{font-size:1.5rem;line-height:1.2}.iv{white-space:nowrap}
+dl{margin:6px 0 0}dt{font-size:.85rem;color:var(--muted);margin-top:6px}dd{margin:0}.big{font-size:1.5rem;line-height:1.2;display:block}.iv{white-space:nowrap}
 .v{white-space:nowrap;font-size:.85rem;border:1px solid;border-radius:9px;padding:0 7px}.up{color:var(--s2)}.down{color:var(--s1)}.same{color:var(--muted)}
 .up::before{content:'\\2191 '}.down::before{content:'\\2193 '}.same::before{content:'= '}
 .warn{border-left:4px solid var(--s1);padding:4px 12px;margin:10px 0 0;font-size:.9rem;overflow-wrap:anywhere}.warn ul{margin:4px 0;padding-left:18px}
 summary{cursor:pointer}.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.875rem}
 th,td{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--grid);white-space:nowrap}
 code{overflow-wrap:anywhere}p{margin:.4em 0}section p{overflow-wrap:anywhere}.lead{padding-left:20px;margin:.6em 0}.lead li{margin:.3em 0}.words dt{font-size:1rem;color:var(--text);font-weight:bold}
-@media (max-width:700px){main{padding:12px 16px 40px}.wide{display:none}.narrow{display:block}}
+@media (max-width:700px){.big{display:inline}main{padding:12px 16px 40px}.wide{display:none}.narrow{display:block}}
 ";
 
-const PRINT: &str = "body{font-size:10.5pt}main{max-width:none;padding:0}figure,.card{break-inside:avoid}.wide{display:block!important}
+const PRINT: &str = "body{font-size:10.5pt}main{max-width:none;padding:0}.keep,.card,svg{break-inside:avoid}.keep .wide{break-before:avoid}.wide{display:block!important}
 .narrow{display:none!important}h2,h3{break-after:avoid}.scroll{overflow:visible}th,td{white-space:normal;padding-right:6px}
-.cards{grid-template-columns:repeat(3,1fr)}svg{max-height:232mm;width:auto;margin:0 auto}details::details-content{content-visibility:visible}@page{margin:14mm}";
+.cards{grid-template-columns:repeat(4,1fr);gap:6px}.card{padding:4px 8px;font-size:8.5pt}.card dt{font-size:7.5pt;margin-top:3px}.big{font-size:11pt;display:inline}.v{font-size:7.5pt;padding:0 4px}.lay{font-size:10pt}.warn{font-size:8pt}figcaption{font-size:8.5pt}h3{break-after:avoid}svg{max-height:232mm;width:auto;margin:0 auto}details::details-content{content-visibility:visible}@page{margin:14mm}";
 
 const WORDS: &str = "<section class=\"words\"><h2>How to read this</h2><dl>
 <dt>Layout HxV</dt><dd>H hosts with V virtual machines on each.</dd>

@@ -88,7 +88,7 @@ impl Frame {
         canvas.y += self.row;
         if self.narrow {
             let text = fit(label, canvas.width - 8.0, SMALL);
-            canvas.text((4.0, top + 14.0), &text, Ink::Text, SMALL, Anchor::Start);
+            canvas.haloed((4.0, top + 14.0), &text, Ink::Text);
             top + 27.0
         } else {
             let text = fit(label, self.left - 14.0, SMALL);
@@ -111,13 +111,7 @@ impl Frame {
         }
         if self.narrow {
             let text = fit(note, canvas.width - 12.0, SMALL);
-            canvas.text(
-                (6.0, middle + 21.0),
-                &text,
-                Ink::Muted,
-                SMALL,
-                Anchor::Start,
-            );
+            canvas.haloed((6.0, middle + 21.0), &text, Ink::Muted);
         } else {
             let text = fit(note, canvas.width - self.right - 12.0, SMALL);
             canvas.text(
@@ -150,19 +144,19 @@ fn one(canvas: &mut Canvas, scale: &Scale, bar: &Bar, middle: f64) {
         }
     }
     if let Some([low, high]) = bar.interval {
-        whisker(canvas, scale.at(low), scale.at(high), middle);
+        whisker(canvas, scale.at(low), scale.at(high), middle, 4.0);
     }
     if let Some(limit) = bar.limit {
         limit_mark(canvas, scale.at(limit), middle, HEIGHT + 6.0);
     }
 }
 
-/// An interval, edged with paper so that it is seen on any bar.
-pub fn whisker(canvas: &mut Canvas, low: f64, high: f64, y: f64) {
+/// An interval with ends of `cap` pixels up and down, edged with paper so that it is seen on any bar.
+pub fn whisker(canvas: &mut Canvas, low: f64, high: f64, y: f64, cap: f64) {
     for (ink, width) in [(Ink::Paper, 4.0), (Ink::Text, 1.6)] {
         canvas.line((low, y), (high, y), ink, width, "");
         for x in [low, high] {
-            canvas.line((x, y - 4.0), (x, y + 4.0), ink, width, "");
+            canvas.line((x, y - cap), (x, y + cap), ink, width, "");
         }
     }
 }
@@ -201,7 +195,7 @@ pub fn legend(canvas: &mut Canvas, limit: &str, intervals: bool, past: bool) {
         }
         let y = canvas.y - 4.0;
         match kind {
-            "interval" => whisker(canvas, x + 2.0, x + 20.0, y),
+            "interval" => whisker(canvas, x + 2.0, x + 20.0, y, 4.0),
             "limit" => limit_mark(canvas, x + 11.0, y, 16.0),
             _ => {
                 canvas.rect([x + 2.0, y - 6.0, 18.0, 12.0], Ink::Past, 0.25);

@@ -271,6 +271,15 @@ impl Canvas {
         self.styled((x, y), text, ink, size, anchor, "");
     }
 
+    /// Text that stays readable where a line runs behind it.
+    pub fn haloed(&mut self, at: (f64, f64), text: &str, ink: Ink) {
+        let halo = format!(
+            ";paint-order:stroke;stroke:{};stroke-width:4px",
+            self.colour(Ink::Paper)
+        );
+        self.styled(at, text, ink, SMALL, Anchor::Start, &halo);
+    }
+
     /// Bold text on a base line, cut to `room` pixels.
     pub fn bold(&mut self, at: (f64, f64), text: &str, size: f64, room: f64) {
         // Bold letters are up to a sixth wider.

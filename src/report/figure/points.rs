@@ -43,6 +43,9 @@ pub fn forest(canvas: &mut Canvas, axis: &Axis, rows: &[ForestRow]) {
             "",
         );
         let middle = frame.label(canvas, &row.label);
+        if let Some([low, high]) = row.interval {
+            whisker(canvas, scale.at(low), scale.at(high), middle, 9.0);
+        }
         if let Some(limit) = row.limit {
             limit_mark(canvas, scale.at(limit), middle, 20.0);
         }
@@ -52,9 +55,6 @@ pub fn forest(canvas: &mut Canvas, axis: &Axis, rows: &[ForestRow]) {
             row.look.second,
             5.0,
         );
-        if let Some([low, high]) = row.interval {
-            whisker(canvas, scale.at(low), scale.at(high), middle);
-        }
         frame.note(canvas, &row.note, middle);
     }
     tick_labels(canvas, &scale, &axis.label);
@@ -102,7 +102,7 @@ pub fn strips(canvas: &mut Canvas, axis: &Axis, rows: &[StripRow]) {
         }
         let (median, interval) = row.median;
         if let Some([low, high]) = interval {
-            whisker(canvas, scale.at(low), scale.at(high), middle);
+            whisker(canvas, scale.at(low), scale.at(high), middle, 9.0);
         }
         canvas.marker((scale.at(median), middle), row.look.colour, true, 4.0);
         if let Some(limit) = row.limit {

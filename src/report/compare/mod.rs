@@ -303,13 +303,13 @@ impl Comparison {
             .flat_map(BTreeMap::keys)
             .for_each(|bytes| *counts.entry(*bytes).or_default() += 1);
         let most = counts.values().max().copied()?;
-        let common = counts
+        let mut common = counts
             .into_iter()
             .filter(|(_, n)| *n == most)
             .map(|(bytes, _)| bytes);
         match prefer {
             Prefer::Short => common.min_by_key(|bytes| bytes.abs_diff(8)),
-            Prefer::Long => common.last(),
+            Prefer::Long => common.next_back(),
         }
     }
 }

@@ -104,6 +104,15 @@ impl Frame {
         }
     }
 
+    /// From where to where a line across a row may go without crossing words.
+    pub fn band(&self, top: f64, middle: f64) -> (f64, f64) {
+        if self.narrow {
+            (middle - 8.0, middle + 8.0)
+        } else {
+            (top, top + self.row)
+        }
+    }
+
     /// Writes the words of a row.
     pub fn note(&self, canvas: &mut Canvas, note: &str, middle: f64) {
         if note.is_empty() {

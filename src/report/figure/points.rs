@@ -35,14 +35,10 @@ pub fn forest(canvas: &mut Canvas, axis: &Axis, rows: &[ForestRow]) {
         }
         let top = canvas.y;
         grid(canvas, &scale, top, top + frame.row);
-        canvas.line(
-            (scale.at(1.0), top),
-            (scale.at(1.0), top + frame.row),
-            Ink::Text,
-            1.4,
-            "",
-        );
         let middle = frame.label(canvas, &row.label);
+        let (above, below) = frame.band(top, middle);
+        let one = scale.at(1.0);
+        canvas.line((one, above), (one, below), Ink::Text, 1.4, "");
         if let Some([low, high]) = row.interval {
             whisker(canvas, scale.at(low), scale.at(high), middle, 9.0);
         }

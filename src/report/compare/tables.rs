@@ -17,8 +17,10 @@ you publish the columns that are VMware's, or leave them out.";
 pub fn text(c: &Comparison, gains: &Gains) -> String {
     let mut text = String::new();
     gain_table(c, gains, &mut text);
-    let benchmarks: BTreeSet<&str> = c.series.keys().map(|k| k.benchmark.as_str()).collect();
-    for benchmark in benchmarks {
+    // PingPong first, then by name.
+    let names = c.series.keys().map(|k| k.benchmark.as_str());
+    let benchmarks: BTreeSet<(bool, &str)> = names.map(|b| (b != "PingPong", b)).collect();
+    for (_, benchmark) in benchmarks {
         benchmark_table(c, benchmark, &mut text);
     }
     stated_table(c, &mut text);

@@ -1,6 +1,6 @@
 //! Horizontal bars with whiskers and the mark of the limit: names of any length fit, on paper and on a phone.
 
-use super::canvas::{Anchor, Canvas, FONT, Ink, SMALL, fit, text_width};
+use super::canvas::{Anchor, Canvas, FONT, Ink, SMALL, fit, text_width, wrap};
 use super::scale::{Scale, tick_text};
 use super::{Axis, Bar, BarPanel};
 
@@ -246,9 +246,11 @@ pub fn tick_labels(canvas: &mut Canvas, scale: &Scale, label: &str) {
         canvas.text((x, y), &text, Ink::Muted, SMALL, Anchor::Middle);
     }
     let scale_text = if scale.log { " (logarithmic)" } else { "" };
-    canvas.y += 16.0;
-    let text = fit(&format!("{label}{scale_text}"), canvas.width - 8.0, SMALL);
-    let (y, x) = (canvas.y, canvas.width - 6.0);
-    canvas.text((x, y), &text, Ink::Text, SMALL, Anchor::End);
+    let text = format!("{label}{scale_text}");
+    for line in wrap(&text, canvas.width - 10.0, SMALL) {
+        canvas.y += 16.0;
+        let at = (canvas.width - 6.0, canvas.y);
+        canvas.text(at, &line, Ink::Text, SMALL, Anchor::End);
+    }
     canvas.y += 4.0;
 }

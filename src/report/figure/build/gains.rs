@@ -156,7 +156,7 @@ pub(super) fn paths(c: &Comparison) -> Option<Figure> {
     let cells = shown.iter().flat_map(|k| c.series[*k].values());
     Some(Figure {
         id: "paths",
-        title: "The ring against TCP in the same guests, over message size".to_owned(),
+        title: "The ring against TCP in the same layout, over message size".to_owned(),
         caption: format!(
             "Typical time over {} divided by that over the ring; above 1 the ring is faster. Over {}; bands are \
              95 % studentised bootstrap intervals. {TYPICAL} {}",

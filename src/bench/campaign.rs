@@ -263,7 +263,7 @@ impl Campaign {
         Ok(series)
     }
 
-    fn options(&self, layout: Layout) -> RunOptions {
+    pub(super) fn options(&self, layout: Layout) -> RunOptions {
         RunOptions {
             // `check` has refused layouts of more ranks than fit.
             ranks: u32::try_from(layout.ranks(self.ranks_per_vm)).unwrap_or(u32::MAX),
@@ -305,7 +305,7 @@ fn available_memory() -> Option<u64> {
 }
 
 /// The command line of a rank.
-fn worker_arguments(work: &Work) -> Vec<OsString> {
+pub(super) fn worker_arguments(work: &Work) -> Vec<OsString> {
     let sizes: Vec<_> = work.sizes.iter().map(u64::to_string).collect();
     let mut arguments = vec![
         "bench".to_owned(),
@@ -322,7 +322,7 @@ fn worker_arguments(work: &Work) -> Vec<OsString> {
 }
 
 /// The samples that rank 0 printed, or why the launch does not count.
-fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
+pub(super) fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
     if let Some(failure) = &outcome.failed {
         return Err(format!("rank {} {}", failure.rank, failure.cause));
     }
@@ -341,7 +341,7 @@ fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
     if samples.is_empty() { Err("rank 0 printed no sample".to_owned()) } else { Ok(samples) }
 }
 
-fn is_interrupted(outcome: &Outcome) -> bool {
+pub(super) fn is_interrupted(outcome: &Outcome) -> bool {
     let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
     outcome.failed.is_none() && signals.iter().any(|s| outcome.exit_code == 128 + s)
 }
@@ -371,7 +371,7 @@ pub(crate) fn defects(series: &Series) -> u64 {
 /// The result file of these series.
 pub(crate) fn document(provenance: Provenance, limits: Limits, all: &[Series]) -> Document {
     let results = all.iter().flat_map(results_of).collect();
-    Document { schema: SCHEMA.to_owned(), provenance, limits, results }
+    Document { schema: SCHEMA.to_owned(), provenance, limits, results, stated: Vec::new() }
 }
 
 fn results_of(series: &Series) -> Vec<BenchResult> {

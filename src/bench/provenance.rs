@@ -34,6 +34,8 @@ pub fn gather() -> Gathered {
         versions: versions(),
         commit: option_env!("COHOST_COMMIT").unwrap_or(UNKNOWN).to_owned(),
         waiting: "spin, yield, sleep".to_owned(),
+        policy: policy(),
+        mhz: frequency().map(|mhz| [mhz, mhz]),
         ..Provenance::default()
     };
     Gathered { provenance, steal_before_us: usage::steal_us() }
@@ -44,7 +46,11 @@ impl Gathered {
     #[must_use]
     pub fn finish(self) -> Provenance {
         let steal_us = (usage::steal_us() - self.steal_before_us).max(0.0);
-        Provenance { steal_us, ..self.provenance }
+        let mhz = match (self.provenance.mhz, frequency()) {
+            (Some([low, high]), Some(now)) => Some([low.min(now), high.max(now)]),
+            (before, _) => before,
+        };
+        Provenance { steal_us, mhz, ..self.provenance }
     }
 
     /// What was gathered at the beginning.
@@ -72,6 +78,32 @@ fn cpu_model(cpuinfo: &str) -> Option<&str> {
         pairs.find(|(k, _)| k.trim() == key).map(|(_, v)| v.trim()).filter(|v| !v.is_empty())
     };
     value("model name").or_else(|| value("cpu")).or_else(|| value("Hardware"))
+}
+
+/// What decides how a message is sent: results of different policies are not of one kind.
+fn policy() -> BTreeMap<String, String> {
+    let geometry = crate::region::Geometry::default();
+    let pairs = [
+        ("ring cells", geometry.cells.to_string()),
+        ("ring bulk bytes", geometry.bulk.to_string()),
+        ("longest unasked message, bytes", crate::proto::Config::default().unasked_max.to_string()),
+    ];
+    pairs.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+/// Mean frequency of the cores, MHz; `None` where the kernel does not tell.
+fn frequency() -> Option<f64> {
+    mean_mhz(&fs::read_to_string("/proc/cpuinfo").ok()?)
+}
+
+fn mean_mhz(cpuinfo: &str) -> Option<f64> {
+    let pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    let values: Vec<f64> = pairs
+        .filter(|(key, _)| key.trim() == "cpu MHz")
+        .filter_map(|(_, value)| value.trim().parse().ok())
+        .filter(|mhz: &f64| mhz.is_finite() && *mhz > 0.0)
+        .collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn kernel() -> String {
@@ -103,6 +135,13 @@ mod tests {
             Some("POWER9, altivec supported")
         );
         assert_eq!(cpu_model("model name\t:\n"), None);
+    }
+
+    #[test]
+    fn the_frequency_is_the_mean_over_the_cores_that_tell() {
+        let text = "cpu MHz\t\t: 1000.0\ncpu MHz\t\t: 3000.0\ncpu MHz\t: none\n";
+        assert_eq!(mean_mhz(text), Some(2000.0));
+        assert_eq!(mean_mhz("model name : x\n"), None);
     }
 
     #[test]

@@ -7,11 +7,10 @@ use std::fmt::Write as _;
 use super::imb::{self, Row, Table};
 use super::name::{Benchmark, Columns};
 use super::worker::Sample;
+pub use crate::report::limit::limit_us;
 use crate::report::schema::{Limits, Provenance};
 use crate::report::stats::{Interval, Summary, summarise};
 
-/// Largest message that fits into one cache line beside its flag, in bytes: up to it the limit is the cell's.
-const CELL_BYTES: u64 = 48;
 /// Sizes that the summary shows, in bytes.
 const SUMMARY_BYTES: [u64; 6] = [8, 1024, 8192, 65_536, 1_048_576, 4_194_304];
 
@@ -84,40 +83,6 @@ pub fn limits_line(limits: &Limits) -> String {
         at(&limits.tcp_us, 8),
         at(&limits.tcp_us, 1 << 20),
     )
-}
-
-/// The least time in microseconds this machine needs for one message of `bytes` over `path`; between measured
-/// sizes interpolated. Over several paths the slower one counts. `None` when it was not measured.
-#[must_use]
-pub fn limit_us(limits: &Limits, path: &str, bytes: u64) -> Option<f64> {
-    let one = |path: &str| match path {
-        "ring" if bytes <= CELL_BYTES => limits.cell_us,
-        "ring" => {
-            let mut points = limits.two_copy_us.clone();
-            points.insert(CELL_BYTES, limits.cell_us?);
-            interpolate(&points, bytes)
-        }
-        "tcp" => interpolate(&limits.tcp_us, bytes),
-        "self" if bytes > 0 => {
-            interpolate(&limits.memcpy_mbytes_per_s, bytes).map(|r| bytes as f64 / r)
-        }
-        _ => None,
-    };
-    path.split('+').map(one).collect::<Option<Vec<_>>>()?.into_iter().reduce(f64::max)
-}
-
-/// Linear between the points; level below the first, and in proportion to the last beyond it.
-fn interpolate(points: &BTreeMap<u64, f64>, at: u64) -> Option<f64> {
-    let below = points.range(..=at).next_back();
-    let above = points.range(at..).next();
-    match (below, above) {
-        (Some((x0, y0)), Some((x1, y1))) if x1 > x0 => {
-            Some(y0 + (y1 - y0) * (at - x0) as f64 / (x1 - x0) as f64)
-        }
-        (Some((x, y)), None) => Some(y * at as f64 / (*x).max(1) as f64),
-        (Some((_, y)), _) | (None, Some((_, y))) => Some(*y),
-        (None, None) => None,
-    }
 }
 
 /// All launches of one benchmark in one layout.

@@ -13,6 +13,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::bench::campaign::{
     Campaign, CampaignError, LAYOUTS, RUNS_MAX, Stage, Verdict, print_to_stdout,
 };
+use crate::bench::campaign_file::CampaignFile;
+use crate::bench::campaign_resume::{self, ResumeError};
 use crate::bench::name::Benchmark;
 use crate::bench::worker::{SAMPLE_SECONDS_MAX, Work};
 use crate::bench::{in_job, limits, provenance, sizes, text};
@@ -64,6 +66,9 @@ pub struct BenchArgs {
     /// Longest time spent on one size, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     time: Option<f64>,
+    /// Carry out a campaign file (TOML), or go on with one that was interrupted
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "layout", "path", "runs", "ranks_per_vm", "sizes", "max_size", "netns", "off_cache", "check", "time", "worker"])]
+    campaign: Option<PathBuf>,
     /// This process is a rank of a campaign: print samples as JSON
     #[arg(long, hide = true)]
     worker: bool,
@@ -121,6 +126,8 @@ pub fn run(args: &BenchArgs) -> ExitCode {
         in_job::worker(&args.work()).map_err(|e| e.to_string()).map(|()| true)
     } else if launched() {
         run_in_job(args)
+    } else if let Some(file) = &args.campaign {
+        return run_file(file, args.json.as_deref());
     } else if args.only_limits() {
         only_limits(args.json.as_deref())
     } else {
@@ -216,8 +223,19 @@ fn run_campaign(args: &BenchArgs) -> ExitCode {
         Ok(campaign) => campaign,
         Err(e) => return fail(&format!("cannot find its own program file: {e}"), 1),
     };
+    let outcome = on_stage(|stage| campaign.run(stage));
+    match outcome {
+        Ok(verdict) => ExitCode::from(judge(&verdict)),
+        // Whoever reads the pipe has seen enough.
+        Err(CampaignError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
+        Err(error) => fail(&error.to_string(), if error.is_usage() { 2 } else { 1 }),
+    }
+}
+
+/// Jobs, limits and the terminal, as they are outside of tests.
+fn on_stage<T>(act: impl FnOnce(&mut Stage<'_>) -> T) -> T {
     let bar = progress_bar();
-    let outcome = campaign.run(&mut Stage {
+    let outcome = act(&mut Stage {
         launch: &mut launch::run,
         limits: &mut limits::measure,
         print: &mut |text| bar.suspend(|| print_to_stdout(text)),
@@ -229,10 +247,19 @@ fn run_campaign(args: &BenchArgs) -> ExitCode {
         },
     });
     bar.finish_and_clear();
+    outcome
+}
+
+fn run_file(file: &Path, json: Option<&Path>) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => OsString::from(program),
+        Err(e) => return fail(&format!("cannot find its own program file: {e}"), 1),
+    };
+    let outcome = CampaignFile::read(file)
+        .map_err(ResumeError::from)
+        .and_then(|file| on_stage(|stage| campaign_resume::run(&file, json, &program, stage)));
     match outcome {
         Ok(verdict) => ExitCode::from(judge(&verdict)),
-        // Whoever reads the pipe has seen enough.
-        Err(CampaignError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(error) => fail(&error.to_string(), if error.is_usage() { 2 } else { 1 }),
     }
 }
@@ -267,8 +294,13 @@ fn only_limits(json: Option<&Path>) -> Result<bool, String> {
     print_to_stdout(&text::limits(&limits)).map_err(|e| format!("cannot write the limits: {e}"))?;
     if let Some(path) = json {
         let provenance = gathered.finish();
-        let document =
-            Document { schema: SCHEMA.to_owned(), provenance, limits, results: Vec::new() };
+        let document = Document {
+            schema: SCHEMA.to_owned(),
+            provenance,
+            limits,
+            results: Vec::new(),
+            stated: Vec::new(),
+        };
         document.write(path).map_err(|e| e.to_string())?;
     }
     Ok(true)

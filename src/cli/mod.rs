@@ -2,6 +2,7 @@
 //! failed, 2 wrong use.
 
 pub mod bench;
+pub mod compare;
 pub mod detect;
 pub mod explain;
 pub mod lab;
@@ -27,6 +28,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure benchmarks in layouts of hosts and virtual machines, beside the machine's own limits
     Bench(bench::BenchArgs),
+    /// Compare result files: by hypervisor and layout, the ring against TCP, as tables, figures and a page
+    Compare(compare::CompareArgs),
     /// Show the path of every pair of ranks, why, and what it gives
     Explain(explain::ExplainArgs),
     /// Boot real virtual machines and run commands in them
@@ -44,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Detect(args) => detect::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Lab(command) => lab::run(&command),
         Command::LabAgent => lab::agent(),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use super::stated::{ClockCheck, Measure, Stated};
 use super::stats::SAMPLES_MAX;
 
 /// Name and version of the format written here.
@@ -86,6 +87,9 @@ pub struct Document {
     pub limits: Limits,
     /// One entry for each benchmark, layout, path and size.
     pub results: Vec<BenchResult>,
+    /// Figures that a publication states without their samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<Stated>,
 }
 
 /// Where and how figures were taken. `unknown` stands for what could not be found out.
@@ -120,6 +124,33 @@ pub struct Provenance {
     /// Layouts whose hosts were network namespaces joined by a 1 Gbit/s link.
     #[serde(default)]
     pub netns: bool,
+    /// What the ranks were: `processes` of one system (also when absent) or `guests`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// Virtual network interface of the guests, e.g. `virtio-net`, `e1000`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nic: String,
+    /// Cores of the physical host, when known from outside the guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_cores: Option<u32>,
+    /// Publication or program that the figures come from, when not measured by `cohost bench`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// How messages were sent, by name, e.g. the eager limit; empty when not recorded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy: BTreeMap<String, String>,
+    /// Lowest and highest processor frequency seen before and after the measurement, MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mhz: Option<[f64; 2]>,
+    /// The clock held against another; absent when that was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockCheck>,
+    /// Seed of the random order of launches; absent when they ran in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Digest of the campaign that asked for these figures.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub campaign: String,
 }
 
 /// What the machine allows: half round trips, best of several.
@@ -278,7 +309,8 @@ impl TryFrom<LimitsUnchecked> for Limits {
     }
 }
 
-fn not_negative(value: f64) -> Result<(), String> {
+/// A time or rate is finite and not below zero.
+pub(super) fn not_negative(value: f64) -> Result<(), String> {
     if value.is_finite() && value >= 0.0 {
         Ok(())
     } else {
@@ -302,8 +334,13 @@ impl Document {
             text.push_str(if i == 0 { "\n" } else { ",\n" });
             text.push_str(&serde_json::to_string(result)?);
         }
+        text.push(']');
+        for (i, stated) in self.stated.iter().enumerate() {
+            text.push_str(if i == 0 { ",\n\"stated\":[\n" } else { ",\n" });
+            text.push_str(&serde_json::to_string(stated)?);
+        }
         // On the last result's line: the reader looks one token ahead before it reports a line.
-        text.push_str("]}\n");
+        text.push_str(if self.stated.is_empty() { "}\n" } else { "]}\n" });
         Ok(text)
     }
 
@@ -367,7 +404,11 @@ pub fn check_writable(path: &Path) -> Result<(), SchemaError> {
     Ok(())
 }
 
-fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file whole or not at all; a device or pipe is written to.
+///
+/// # Errors
+/// The system's.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A terminal, a pipe or a device is written to; renaming over it would destroy it.
     if path.exists() && !path.is_file() {
         return OpenOptions::new().write(true).open(path)?.write_all(bytes);

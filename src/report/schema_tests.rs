@@ -22,6 +22,7 @@ fn sample() -> Document {
             ..Limits::default()
         },
         results: vec![result.clone(), BenchResult { bytes: 16, ..result }],
+        stated: Vec::new(),
     }
 }
 

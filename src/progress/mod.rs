@@ -39,6 +39,17 @@ const NET_COOL: u32 = 4096;
 const RING_LIMITS: Limits =
     Limits { eager_max: 64 << 10, head_max: 32 << 10, piece: (8 << 10, 32 << 10) };
 
+/// The same for rings in which no frame can have more than `most` bytes: where room is short.
+#[inline]
+fn ring_limits(most: usize) -> Limits {
+    let Limits { eager_max, head_max, piece } = RING_LIMITS;
+    Limits {
+        eager_max,
+        head_max: head_max.min(most),
+        piece: (piece.0.min(most), piece.1.min(most)),
+    }
+}
+
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
 const TCP_LIMITS: Limits =
     Limits { eager_max: 128 << 10, head_max: 256 << 10, piece: (64 << 10, 256 << 10) };
@@ -83,7 +94,7 @@ impl Paths for Ways<'_> {
         // An undecided path may become a ring, which takes only short pieces.
         match self.links.way(peer).0 {
             Way::Tcp => TCP_LIMITS,
-            _ => RING_LIMITS,
+            _ => ring_limits(self.links.ring_payload_max(peer)),
         }
     }
 
@@ -447,6 +458,7 @@ impl Engine {
         if self.links.unsettled() {
             self.links.advance(now, &mut self.then);
         }
+        self.links.look(now, &mut self.then);
         self.handle_all();
         match polled {
             Ok(moved) => moved,
@@ -599,7 +611,7 @@ impl Engine {
         self.links.flush(&mut self.net);
         let sockets =
             self.links.tcp_peers() > 0 || self.links.unsettled() || self.links.inputs.is_empty();
-        let sleeper = self.links.share().and_then(|share| share.take_sleeper());
+        let sleeper = self.links.share().take_sleeper();
         let Some(mut sleeper) = sleeper else {
             self.poll_net(longest);
             return;
@@ -617,9 +629,7 @@ impl Engine {
             }
             drop(armed);
         }
-        if let Some(share) = self.links.share() {
-            share.put_back(sleeper);
-        }
+        self.links.share().put_back(sleeper);
         self.net_due = 0;
     }
 

@@ -1,7 +1,9 @@
 //! How a pair comes by its path: contact, proof, and the ring or TCP.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::card::Sharing;
 use super::control::Control;
 use super::prove::{self, Next, Proof};
 use super::select::{self, Candidate, PathPolicy};
@@ -10,7 +12,7 @@ use super::{Links, Proving, RingIn, RingOut, State, Then};
 
 impl Links {
     /// The connection to a peer is up: begin to prove a ring, or use TCP.
-    pub fn on_up(&mut self, peer: u32, now: Instant) -> Then {
+    pub fn on_up(&mut self, peer: u32) -> Then {
         let (candidate, reason) = self.candidate(peer);
         if !self.unsettled.contains(&peer) {
             self.unsettled.push(peer);
@@ -24,7 +26,7 @@ impl Links {
             self.settle(peer, State::Tcp);
             return Then::Go { resume: None };
         }
-        match self.begin_proof(peer, now) {
+        match self.begin_proof(peer) {
             Ok(()) => Then::Nothing,
             Err(why) => {
                 // What the peer has said of its proof may arrive before we have given up ours.
@@ -36,7 +38,14 @@ impl Links {
 
     fn candidate(&self, peer: u32) -> (Candidate, String) {
         let (mine, theirs) = (&self.cards[self.me as usize], &self.cards[peer as usize]);
-        select::candidate(mine, theirs, self.policy)
+        let (candidate, reason) = select::candidate(mine, theirs, self.policy);
+        if reason != select::NO_MEMORY {
+            return (candidate, reason);
+        }
+        if mine.sharing == Sharing::Nothing {
+            return (candidate, format!("{reason}: {}", self.share.obstacle()));
+        }
+        (candidate, format!("{reason} by rank {peer}"))
     }
 
     /// Says what there would be here, where the two have nothing in common.
@@ -48,12 +57,12 @@ impl Links {
         format!("{reason}; within reach here: {reach}")
     }
 
-    fn begin_proof(&mut self, peer: u32, now: Instant) -> Result<(), String> {
+    fn begin_proof(&mut self, peer: u32) -> Result<(), String> {
         let mut challenge = [0; 16];
         getrandom::fill(&mut challenge)
             .map_err(|error| format!("the system gave no random numbers: {error}"))?;
         let first = self.share.begin(peer, &challenge).map_err(|error| error.to_string())?;
-        let proof = Proof::new(challenge, now);
+        let proof = Proof::new(challenge);
         let proving = Proving { proof, handed_over: false, offer: None, section: None };
         self.peers[peer as usize].state = State::Proving(Box::new(proving));
         self.say(peer, &first);
@@ -61,15 +70,15 @@ impl Links {
     }
 
     /// Moves the proofs under way on; to be called now and then while [`Links::unsettled`].
-    pub fn advance(&mut self, now: Instant, then: &mut Vec<(u32, Then)>) {
+    pub fn advance(&mut self, now: Instant, then: &mut VecDeque<(u32, Then)>) {
         // A mailbox that fails delivers nothing, and the proof's deadline says so.
         let _ = self.share.collect();
         for at in (0..self.unsettled.len()).rev() {
             let peer = self.unsettled[at];
             match self.advance_proof(peer, now) {
                 Ok(Next::Wait) => {}
-                Ok(next) => then.push((peer, self.follow(peer, next))),
-                Err(why) => then.push((peer, Then::FallBack(why))),
+                Ok(next) => then.push_back((peer, self.follow(peer, next))),
+                Err(why) => then.push_back((peer, Then::FallBack(why))),
             }
         }
     }
@@ -84,17 +93,18 @@ impl Links {
             proving.handed_over =
                 share.hand_over(peer, &self.cards[peer as usize]).map_err(text)?;
         }
-        if proving.section.is_none()
-            && let Some(offer) = &proving.offer
-            && let Some((section, nonce)) = share.adopt(peer, offer).map_err(text)?
-        {
+        let (None, Some(offer)) = (&proving.section, &proving.offer) else {
+            return Ok(Next::Wait);
+        };
+        if let Some((section, nonce)) = share.adopt(peer, offer).map_err(text)? {
             proving.section = Some(section);
             let next = proving.proof.read_theirs();
             self.say(peer, &Control::Echo(nonce));
             return Ok(next);
         }
-        if proving.proof.expired(now) {
-            return Err(format!("the proof took more than {} s", prove::DEADLINE.as_secs()));
+        if proving.proof.overdue(now) {
+            let seconds = prove::DEADLINE.as_secs();
+            return Err(format!("the peer's memory did not come within {seconds} s"));
         }
         Ok(Next::Wait)
     }

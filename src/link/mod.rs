@@ -223,12 +223,19 @@ impl Links {
     /// Looks, now and then, whether shared memory that can vanish is still there; pairs whose
     /// memory is gone go on over TCP.
     #[inline]
-    pub fn look(&mut self, now: Instant, then: &mut Vec<(u32, Then)>) {
+    pub fn look(&mut self, now: Instant, then: &mut VecDeque<(u32, Then)>) {
         if self.look_due.is_some_and(|due| now >= due) {
             self.look_due = self.share.can_vanish().then_some(now + LOOK_EVERY);
             let gone = self.share.vanished().into_iter();
             then.extend(gone.map(|(peer, why)| (peer, Then::FallBack(why))));
         }
+    }
+
+    /// Whether there was no contact with this peer yet.
+    #[inline]
+    #[must_use]
+    pub fn is_stranger(&self, peer: u32) -> bool {
+        matches!(self.peers[peer as usize].state, State::Idle)
     }
 
     /// The path to a peer, and why.

@@ -46,6 +46,9 @@ pub enum Candidate {
     Tcp,
 }
 
+/// The reason when one of two ranks on one machine has no memory to share.
+pub const NO_MEMORY: &str = "no shared memory could be made";
+
 /// Why there is no ring between machines that have no region in common.
 pub const NO_REGION: &str = "different machines (boot ids differ) without a region in common";
 
@@ -146,7 +149,7 @@ fn within_machine(mine: Sharing, theirs: Sharing) -> (Candidate, String) {
         (Sharing::File, Sharing::File) => {
             (Candidate::Ring(Sharing::File), "one machine, file in COHOST_SHM_DIR".to_owned())
         }
-        (Sharing::Nothing, _) | (_, Sharing::Nothing) => tcp("no shared memory could be made"),
+        (Sharing::Nothing, _) | (_, Sharing::Nothing) => tcp(NO_MEMORY),
         _ => tcp("one rank has COHOST_SHM_DIR set and the other has not"),
     }
 }

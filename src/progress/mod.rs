@@ -7,6 +7,7 @@ mod buffers;
 mod inbox;
 pub mod wait;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use buffers::{Incoming, Outgoing};
@@ -39,17 +40,6 @@ const NET_COOL: u32 = 4096;
 const RING_LIMITS: Limits =
     Limits { eager_max: 64 << 10, head_max: 32 << 10, piece: (8 << 10, 32 << 10) };
 
-/// The same for rings in which no frame can have more than `most` bytes: where room is short.
-#[inline]
-fn ring_limits(most: usize) -> Limits {
-    let Limits { eager_max, head_max, piece } = RING_LIMITS;
-    Limits {
-        eager_max,
-        head_max: head_max.min(most),
-        piece: (piece.0.min(most), piece.1.min(most)),
-    }
-}
-
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
 const TCP_LIMITS: Limits =
     Limits { eager_max: 128 << 10, head_max: 256 << 10, piece: (64 << 10, 256 << 10) };
@@ -64,7 +54,9 @@ pub struct Engine {
     /// Peers for whom there is something to offer.
     pending: Vec<u32>,
     /// What the paths reported and is not handled yet.
-    then: Vec<(u32, Then)>,
+    then: VecDeque<(u32, Then)>,
+    /// Peers that a receive waits for and that we never spoke to.
+    strangers: Vec<u32>,
     /// Passes until the sockets are looked at.
     net_due: u32,
     /// Looks at the sockets in a row that found nothing.
@@ -85,7 +77,7 @@ pub struct Stats {
 struct Ways<'a> {
     links: &'a mut Links,
     net: &'a mut Net,
-    then: &'a mut Vec<(u32, Then)>,
+    then: &'a mut VecDeque<(u32, Then)>,
 }
 
 impl Paths for Ways<'_> {
@@ -94,7 +86,7 @@ impl Paths for Ways<'_> {
         // An undecided path may become a ring, which takes only short pieces.
         match self.links.way(peer).0 {
             Way::Tcp => TCP_LIMITS,
-            _ => ring_limits(self.links.ring_payload_max(peer)),
+            _ => RING_LIMITS.within(self.links.ring_payload_max(peer)),
         }
     }
 
@@ -106,7 +98,7 @@ impl Paths for Ways<'_> {
             Sent::Later => Offer::Later,
             Sent::Fault => {
                 let why = "the peer's read position in our ring is impossible".to_owned();
-                self.then.push((peer, Then::FallBack(why)));
+                self.then.push_back((peer, Then::FallBack(why)));
                 Offer::Later
             }
         }
@@ -137,7 +129,8 @@ impl Engine {
             net,
             waiter,
             pending: Vec::new(),
-            then: Vec::new(),
+            then: VecDeque::new(),
+            strangers: Vec::new(),
             net_due: 0,
             net_cool: 0,
             stats: Stats::default(),
@@ -230,6 +223,11 @@ impl Engine {
         if self.endpoint.unexpected_len() != waiting {
             // A waiting message was taken: its sender may be owed an answer.
             self.push_answers();
+        } else if let Some(peer) = pattern.source
+            && peer != self.me
+            && self.links.is_stranger(peer)
+        {
+            self.strangers.push(peer);
         }
         Ok(key)
     }
@@ -330,7 +328,11 @@ impl Engine {
                     self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
                     std::thread::yield_now();
                 }
-                Step::Sleep(longest) => self.sleep(longest),
+                Step::Sleep(longest) => {
+                    if self.sleep(longest) {
+                        idle = Idle::default();
+                    }
+                }
             }
         }
     }
@@ -417,7 +419,8 @@ impl Engine {
             }
         }
         if let Some(why) = fault {
-            self.then.push((peer, Then::FallBack(format!("rank {peer}'s ring is broken: {why}"))));
+            self.then
+                .push_back((peer, Then::FallBack(format!("rank {peer}'s ring is broken: {why}"))));
             self.handle_all();
         }
         taken > 0
@@ -472,10 +475,10 @@ impl Engine {
         }
     }
 
-    /// Carries out what the paths asked for.
+    /// Carries out what the paths asked for, in the order in which they did.
     #[inline]
     fn handle_all(&mut self) {
-        while let Some((peer, then)) = self.then.pop() {
+        while let Some((peer, then)) = self.then.pop_front() {
             self.handle(peer, then);
         }
     }
@@ -599,38 +602,51 @@ impl Engine {
             Err(fault) => Err(fault.to_string()),
         };
         if let Err(why) = outcome {
-            self.then.push((peer, Then::FallBack(why)));
+            self.then.push_back((peer, Then::FallBack(why)));
         }
     }
 
-    /// Sleeps until a peer rings, a socket has something, or the time is over.
+    /// Sleeps until a peer rings, a socket has something, or the time is over. True when a socket
+    /// had something; what is in the rings is for the next pass to see.
     #[cold]
-    fn sleep(&mut self, longest: Duration) {
+    fn sleep(&mut self, longest: Duration) -> bool {
         self.stats.sleeps += 1;
+        self.meet_strangers();
         self.links.acknowledge_all();
         self.links.flush(&mut self.net);
         let sockets =
             self.links.tcp_peers() > 0 || self.links.unsettled() || self.links.inputs.is_empty();
         let sleeper = self.links.share().take_sleeper();
         let Some(mut sleeper) = sleeper else {
-            self.poll_net(longest);
-            return;
+            return self.poll_net(longest);
         };
         sleeper.set_policy(Policy::choose(self.links.inputs.len(), sockets));
         let by_futex = sleeper.policy() == Policy::Futex;
         let armed = sleeper.arm();
         let nothing = !self.links.inputs.iter().any(|input| input.consumer.ready());
+        let mut moved = false;
         if nothing && by_futex {
             // A futex that fails is a nap that ends at once; the loop above goes on.
             let _ = armed.sleep(longest);
         } else {
             if nothing {
-                self.poll_net(longest);
+                moved = self.poll_net(longest);
             }
             drop(armed);
         }
         self.links.share().put_back(sleeper);
         self.net_due = 0;
+        moved
+    }
+
+    /// Makes contact with those a receive waits for: without a connection nothing would tell that
+    /// they died. Only before a sleep, since most of them speak first.
+    fn meet_strangers(&mut self) {
+        while let Some(peer) = self.strangers.pop() {
+            if let Err(why) = self.links.contact(peer, &mut self.net) {
+                self.lose(peer, &why, false);
+            }
+        }
     }
 
     /// Waits until all that was sent has arrived.

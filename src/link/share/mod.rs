@@ -101,6 +101,16 @@ pub struct Means {
     pub mailbox: Option<Mailbox>,
     /// Directory of shared files, if those are to be used.
     pub directory: Option<PathBuf>,
+    /// Bytes free for sharing, where there is a limit other than memory itself.
+    pub room: Option<u64>,
+}
+
+impl Means {
+    /// The kind of memory.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        if self.directory.is_some() { Sharing::File } else { Sharing::Memfd }
+    }
 }
 
 /// Rings to and from one peer.
@@ -156,13 +166,13 @@ impl Share {
     /// device that is needed, which may take a lease time. What fails is a reason for later.
     #[must_use]
     pub fn plan(
-        means: Means,
+        rank: u32,
+        means: Result<Means, String>,
         reach: Reach,
         cards: &[Card],
         policy: PathPolicy,
         wanted: Geometry,
     ) -> Self {
-        let rank = means.rank;
         let mine = &cards[rank as usize];
         let via: Vec<Via> =
             (0..).zip(cards).map(|(peer, card)| via(rank, mine, peer, card, policy)).collect();
@@ -173,7 +183,9 @@ impl Share {
         let devices = reach.devices.into_iter().filter(|device| needed(device.id()));
         let rooms = devices.map(Room::enter).collect();
         let pairs = reach.domain.map(|domain| Pairs::new(rank, domain, wanted));
-        let machine = Machine::plan(means, cards, wanted).map_err(|error| error.to_string());
+        let machine = means.and_then(|means| {
+            Machine::plan(means, cards, wanted).map_err(|error| error.to_string())
+        });
         Self {
             via,
             machine,
@@ -184,6 +196,12 @@ impl Share {
             sleeper: None,
             stale: true,
         }
+    }
+
+    /// Why nothing can be shared within this machine; empty when it can.
+    #[must_use]
+    pub fn obstacle(&self) -> &str {
+        self.machine.as_ref().err().map_or("", String::as_str)
     }
 
     /// What is within reach of this machine, for people; empty when there is nothing.

@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod detect;
 pub mod explain;
+pub mod lab;
 pub mod run;
 
 use std::process::ExitCode;
@@ -28,6 +29,12 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Show the path of every pair of ranks, why, and what it gives
     Explain(explain::ExplainArgs),
+    /// Boot real virtual machines and run commands in them
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
+    /// Serve a lab from inside one of its guests
+    #[command(hide = true)]
+    LabAgent,
 }
 
 /// Parses the arguments, runs the command, and returns its exit code:
@@ -38,5 +45,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Lab(command) => lab::run(&command),
+        Command::LabAgent => lab::agent(),
     }
 }

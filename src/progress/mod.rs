@@ -34,9 +34,10 @@ const NET_HOT_PASSES: u32 = 16;
 /// Looks at the sockets without anything there, after which they count as quiet.
 const NET_COOL: u32 = 4096;
 
-/// How messages are cut for rings: eager as long as asking first would cost more than it saves.
+/// How messages are cut for rings: eager as long as asking first would cost more than it saves;
+/// pieces so long that their flags, each a cache line that crosses between cores, do not count.
 const RING_LIMITS: Limits =
-    Limits { eager_max: 64 << 10, head_max: 16 << 10, piece: (2 << 10, 16 << 10) };
+    Limits { eager_max: 64 << 10, head_max: 32 << 10, piece: (8 << 10, 32 << 10) };
 
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
 const TCP_LIMITS: Limits =

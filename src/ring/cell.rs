@@ -49,14 +49,10 @@ fn tag_and_seq(header: &Header) -> u64 {
 pub(super) fn inline_body(header: &Header, payload: &[u8]) -> Body {
     let mut body = [0; 7];
     body[0] = tag_and_seq(header);
-    if let Ok(one) = <[u8; 8]>::try_from(payload) {
-        body[1] = u64::from_le_bytes(one);
-        return body;
-    }
-    for (word, bytes) in body[1..].iter_mut().zip(payload.chunks(8)) {
-        let mut padded = [0; 8];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        *word = u64::from_le_bytes(padded);
+    let mut padded = [0; INLINE_MAX];
+    padded[..payload.len()].copy_from_slice(payload);
+    for (word, eight) in body[1..].iter_mut().zip(padded.as_chunks().0) {
+        *word = u64::from_le_bytes(*eight);
     }
     body
 }

@@ -53,8 +53,8 @@ impl Payload for RingPayload<'_> {
             return;
         }
         let mut bytes = [0; cell::INLINE_MAX];
-        for (eight, word) in bytes.chunks_exact_mut(8).zip(words) {
-            eight.copy_from_slice(&word.to_le_bytes());
+        for (eight, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
+            *eight = word.to_le_bytes();
         }
         into.copy_from_slice(&bytes[offset..offset + into.len()]);
     }

@@ -17,7 +17,7 @@ pub mod share;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use card::Card;
+use card::{Card, Sharing};
 use control::{Control, Offer};
 use prove::{Next, Proof};
 use select::{Candidate, PathPolicy};
@@ -217,6 +217,19 @@ impl Links {
         self.share.as_mut()
     }
 
+    /// The longest payload of a frame in our rings, in bytes.
+    #[must_use]
+    pub fn ring_payload_max(&self) -> usize {
+        self.share.as_ref().map_or(usize::MAX, Share::payload_max)
+    }
+
+    /// Whether there was no contact with this peer yet.
+    #[inline]
+    #[must_use]
+    pub fn is_stranger(&self, peer: u32) -> bool {
+        matches!(self.peers[peer as usize].state, State::Idle)
+    }
+
     /// The path to a peer, and why.
     #[must_use]
     pub fn way(&self, peer: u32) -> (Way, &str) {
@@ -298,13 +311,29 @@ impl Links {
         }
         match self.begin_proof(peer, now) {
             Ok(()) => Then::Nothing,
-            Err(why) => Then::FallBack(why),
+            Err(why) => {
+                // What the peer says of the proof that it begins may be here already.
+                self.peers[peer as usize].fell_back = true;
+                Then::FallBack(why)
+            }
         }
     }
 
     fn candidate(&self, peer: u32) -> (Candidate, String) {
         let (mine, theirs) = (&self.cards[self.me as usize], &self.cards[peer as usize]);
-        select::candidate(mine, theirs, self.policy)
+        let (candidate, mut reason) = select::candidate(mine, theirs, self.policy);
+        let without_memory = |card: &Card| card.sharing == Sharing::Nothing;
+        if candidate == Candidate::Tcp
+            && self.policy != PathPolicy::Tcp
+            && select::same_host(mine, theirs)
+        {
+            if without_memory(mine) {
+                reason = format!("{reason}: {}", self.no_share);
+            } else if without_memory(theirs) {
+                reason = format!("{reason} by rank {peer}");
+            }
+        }
+        (candidate, reason)
     }
 
     fn begin_proof(&mut self, peer: u32, now: Instant) -> Result<(), String> {
@@ -318,7 +347,7 @@ impl Links {
     }
 
     /// Moves the proofs under way on; to be called now and then while [`Links::unsettled`].
-    pub fn advance(&mut self, now: Instant, then: &mut Vec<(u32, Then)>) {
+    pub fn advance(&mut self, now: Instant, then: &mut VecDeque<(u32, Then)>) {
         if let Some(share) = &mut self.share
             && let Err(error) = share.collect()
         {
@@ -328,8 +357,8 @@ impl Links {
             let peer = self.unsettled[at];
             match self.advance_proof(peer, now) {
                 Ok(Next::Wait) => {}
-                Ok(next) => then.push((peer, self.follow(peer, next))),
-                Err(why) => then.push((peer, Then::FallBack(why))),
+                Ok(next) => then.push_back((peer, self.follow(peer, next))),
+                Err(why) => then.push_back((peer, Then::FallBack(why))),
             }
         }
     }

@@ -55,6 +55,16 @@ pub struct Means {
     pub mailbox: Option<Mailbox>,
     /// Directory of shared files, if those are to be used.
     pub directory: Option<PathBuf>,
+    /// Bytes free for sharing, where there is a limit other than memory itself.
+    pub room: Option<u64>,
+}
+
+impl Means {
+    /// The kind of memory.
+    #[must_use]
+    pub fn sharing(&self) -> Sharing {
+        if self.directory.is_some() { Sharing::File } else { Sharing::Memfd }
+    }
 }
 
 /// Rings to and from one peer.
@@ -122,6 +132,13 @@ impl Share {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         if self.means.directory.is_some() { "file" } else { "memfd" }
+    }
+
+    /// The longest payload of one frame, in bytes; the same for all rings of this host.
+    #[must_use]
+    pub fn payload_max(&self) -> usize {
+        let Geometry { cells, bulk } = self.layout.geometry();
+        Size { cells, bulk }.payload_max()
     }
 
     fn own(&mut self) -> Result<&mut OwnSection, ShareError> {

@@ -52,22 +52,25 @@ impl Job {
     pub fn connect(mut start: Bootstrap, config: Config) -> Result<Self, Error> {
         let identity = identity(&start)?;
         let net = Net::bind(identity.clone(), start.size, config.net.clone())?;
-        let (means, sharing, room) = means(&start, identity.epoch, &config);
+        let means = means(&start, identity.epoch, &config);
+        let mailbox = means.as_ref().ok().and_then(|means| means.mailbox.as_ref());
         let mine = Card {
             epoch: identity.epoch,
             secret: identity.secret,
-            mailbox: means.mailbox.as_ref().map_or([0; 16], Mailbox::secret),
+            mailbox: mailbox.map_or([0; 16], Mailbox::secret),
             host: config.host,
             vm: config.vm,
             boot: boot_id(),
             cpus: CpuSet::allowed(),
             cores: cores(),
-            sharing,
-            room,
+            sharing: means.as_ref().map_or(Sharing::Nothing, Means::sharing),
+            room: means.as_ref().ok().and_then(|means| means.room),
             addresses: net.addresses().to_vec(),
         };
         let cards = exchange(&mut start, &mine)?;
-        let share = Share::plan(means, &cards, config.geometry).map_err(|error| error.to_string());
+        let share = means.and_then(|means| {
+            Share::plan(means, &cards, config.geometry).map_err(|error| error.to_string())
+        });
         let hosts: Rc<[u32]> = (0..cards.len()).map(|rank| host_of(&cards, rank)).collect();
         let neighbours = on_machine(&cards, &mine.boot).count();
         let waiter = Waiter::new(cores_together(on_machine(&cards, &mine.boot)), neighbours as u32);
@@ -127,28 +130,19 @@ fn identity(start: &Bootstrap) -> Result<Identity, Error> {
     Ok(Identity { job, rank: start.rank, epoch, secret })
 }
 
-/// What this rank can share memory with. Nothing that fails here is fatal: TCP is left.
-fn means(start: &Bootstrap, epoch: u64, config: &Config) -> (Means, Sharing, Option<u64>) {
-    let mut means = Means {
-        job: start.job.clone(),
-        rank: start.rank,
-        epoch,
-        mailbox: None,
-        directory: config.shm_dir.clone(),
-    };
-    if let Some(directory) = &config.shm_dir {
+/// What this rank can share memory with, or why it cannot. That is never fatal: TCP is left.
+fn means(start: &Bootstrap, epoch: u64, config: &Config) -> Result<Means, String> {
+    let (job, rank) = (start.job.clone(), start.rank);
+    let directory = config.shm_dir.clone();
+    let (mut mailbox, mut room) = (None, None);
+    if let Some(directory) = &directory {
         // What dead jobs left behind; failing here only means that it stays.
         let _ = file::clean_stale(directory);
-        return match file::available(directory) {
-            Ok(room) => (means, Sharing::File, room),
-            Err(_) => (means, Sharing::Nothing, None),
-        };
+        room = file::available(directory).map_err(|error| error.to_string())?;
+    } else {
+        mailbox = Some(Mailbox::open(&job, rank, epoch).map_err(|error| error.to_string())?);
     }
-    match Mailbox::open(&start.job, start.rank, epoch) {
-        Ok(mailbox) => means.mailbox = Some(mailbox),
-        Err(_) => return (means, Sharing::Nothing, None),
-    }
-    (means, Sharing::Memfd, None)
+    Ok(Means { job, rank, epoch, mailbox, directory, room })
 }
 
 fn key(rank: u32) -> String {

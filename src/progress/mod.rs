@@ -7,6 +7,7 @@ mod buffers;
 mod inbox;
 pub mod wait;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use buffers::{Incoming, Outgoing};
@@ -53,7 +54,11 @@ pub struct Engine {
     /// Peers for whom there is something to offer.
     pending: Vec<u32>,
     /// What the paths reported and is not handled yet.
-    then: Vec<(u32, Then)>,
+    then: VecDeque<(u32, Then)>,
+    /// How messages are cut for our rings, which may be smaller than wanted.
+    ring_limits: Limits,
+    /// Peers that a receive waits for and that we never spoke to.
+    strangers: Vec<u32>,
     /// Passes until the sockets are looked at.
     net_due: u32,
     /// Looks at the sockets in a row that found nothing.
@@ -74,7 +79,8 @@ pub struct Stats {
 struct Ways<'a> {
     links: &'a mut Links,
     net: &'a mut Net,
-    then: &'a mut Vec<(u32, Then)>,
+    then: &'a mut VecDeque<(u32, Then)>,
+    ring_limits: Limits,
 }
 
 impl Paths for Ways<'_> {
@@ -83,7 +89,7 @@ impl Paths for Ways<'_> {
         // An undecided path may become a ring, which takes only short pieces.
         match self.links.way(peer).0 {
             Way::Tcp => TCP_LIMITS,
-            _ => RING_LIMITS,
+            _ => self.ring_limits,
         }
     }
 
@@ -95,7 +101,7 @@ impl Paths for Ways<'_> {
             Sent::Later => Offer::Later,
             Sent::Fault => {
                 let why = "the peer's read position in our ring is impossible".to_owned();
-                self.then.push((peer, Then::FallBack(why)));
+                self.then.push_back((peer, Then::FallBack(why)));
                 Offer::Later
             }
         }
@@ -104,7 +110,12 @@ impl Paths for Ways<'_> {
 
 macro_rules! ways {
     ($engine:ident) => {
-        &mut Ways { links: &mut $engine.links, net: &mut $engine.net, then: &mut $engine.then }
+        &mut Ways {
+            links: &mut $engine.links,
+            net: &mut $engine.net,
+            then: &mut $engine.then,
+            ring_limits: $engine.ring_limits,
+        }
     };
 }
 
@@ -119,6 +130,7 @@ impl Engine {
         net: Net,
         waiter: Waiter,
     ) -> Self {
+        let ring_limits = RING_LIMITS.within(links.ring_payload_max());
         Self {
             me,
             endpoint: Endpoint::new(me, size, config),
@@ -126,7 +138,9 @@ impl Engine {
             net,
             waiter,
             pending: Vec::new(),
-            then: Vec::new(),
+            then: VecDeque::new(),
+            ring_limits,
+            strangers: Vec::new(),
             net_due: 0,
             net_cool: 0,
             stats: Stats::default(),
@@ -219,6 +233,11 @@ impl Engine {
         if self.endpoint.unexpected_len() != waiting {
             // A waiting message was taken: its sender may be owed an answer.
             self.push_answers();
+        } else if let Some(peer) = pattern.source
+            && peer != self.me
+            && self.links.is_stranger(peer)
+        {
+            self.strangers.push(peer);
         }
         Ok(key)
     }
@@ -404,7 +423,8 @@ impl Engine {
             }
         }
         if let Some(why) = fault {
-            self.then.push((peer, Then::FallBack(format!("rank {peer}'s ring is broken: {why}"))));
+            self.then
+                .push_back((peer, Then::FallBack(format!("rank {peer}'s ring is broken: {why}"))));
             self.handle_all();
         }
         taken > 0
@@ -458,10 +478,10 @@ impl Engine {
         }
     }
 
-    /// Carries out what the paths asked for.
+    /// Carries out what the paths asked for, in the order in which they did.
     #[inline]
     fn handle_all(&mut self) {
-        while let Some((peer, then)) = self.then.pop() {
+        while let Some((peer, then)) = self.then.pop_front() {
             self.handle(peer, then);
         }
     }
@@ -585,7 +605,7 @@ impl Engine {
             Err(fault) => Err(fault.to_string()),
         };
         if let Err(why) = outcome {
-            self.then.push((peer, Then::FallBack(why)));
+            self.then.push_back((peer, Then::FallBack(why)));
         }
     }
 
@@ -593,6 +613,7 @@ impl Engine {
     #[cold]
     fn sleep(&mut self, longest: Duration) {
         self.stats.sleeps += 1;
+        self.meet_strangers();
         self.links.acknowledge_all();
         self.links.flush(&mut self.net);
         let sockets =
@@ -619,6 +640,16 @@ impl Engine {
             share.put_back(sleeper);
         }
         self.net_due = 0;
+    }
+
+    /// Makes contact with those a receive waits for: without a connection nothing would tell that
+    /// they died. Only before a sleep, since most of them speak first.
+    fn meet_strangers(&mut self) {
+        while let Some(peer) = self.strangers.pop() {
+            if let Err(why) = self.links.contact(peer, &mut self.net) {
+                self.lose(peer, &why, false);
+            }
+        }
     }
 
     /// Waits until all that was sent has arrived.

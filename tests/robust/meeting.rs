@@ -5,11 +5,12 @@ use std::time::Duration;
 use cohost::Communicator;
 use cohost::launch::in_process;
 use cohost::link::select::PathPolicy;
-use cohost::mpi::{Source, Tag};
+use cohost::mpi::Source;
 
 use super::support::*;
 
-/// Everybody sends to everybody else before it receives anything.
+/// Everybody sends to everybody else before it receives anything; messages of
+/// one round carry its number as tag.
 fn all_at_once(world: &Communicator, salt: u32) {
     let (me, size) = (world.rank(), world.size());
     let others = || (0..size).filter(move |&rank| rank != me);
@@ -19,12 +20,12 @@ fn all_at_once(world: &Communicator, salt: u32) {
     world
         .scope(|scope| {
             for (to, message) in &messages {
-                let _ = scope.isend(message, *to, 1)?;
+                let _ = scope.isend(message, *to, salt.cast_signed())?;
             }
             let mut from_whom = Vec::new();
             for _ in others() {
                 let mut got = vec![0; 70_000];
-                let status = world.recv(&mut got, Source::Any, Tag::Any)?;
+                let status = world.recv(&mut got, Source::Any, salt.cast_signed())?;
                 assert!(got[..status.len] == part(status.source, me), "from {}", status.source);
                 from_whom.push(status.source);
             }

@@ -226,7 +226,7 @@ fn chatter(world: &Communicator, started: &AtomicBool) -> (String, String) {
     let mut after_change = 0;
     let mut i = 0;
     while after_change < 50 {
-        if i == 100 {
+        if i == 104 {
             assert_eq!(path_to(world, peer).0, "ring");
             started.store(true, Ordering::Relaxed);
         }

@@ -296,7 +296,7 @@ impl Links {
     }
 
     /// The connection to a peer is up: begin to prove a ring, or use TCP.
-    pub fn on_up(&mut self, peer: u32, now: Instant) -> Then {
+    pub fn on_up(&mut self, peer: u32) -> Then {
         let (candidate, reason) = self.candidate(peer);
         if !self.unsettled.contains(&peer) {
             self.unsettled.push(peer);
@@ -309,7 +309,7 @@ impl Links {
             self.settle(peer, State::Tcp);
             return Then::Go { resume: None };
         }
-        match self.begin_proof(peer, now) {
+        match self.begin_proof(peer) {
             Ok(()) => Then::Nothing,
             Err(why) => {
                 // What the peer says of the proof that it begins may be here already.
@@ -336,10 +336,10 @@ impl Links {
         (candidate, reason)
     }
 
-    fn begin_proof(&mut self, peer: u32, now: Instant) -> Result<(), String> {
+    fn begin_proof(&mut self, peer: u32) -> Result<(), String> {
         let share = self.share.as_mut().ok_or_else(|| self.no_share.clone())?;
         let (offer, challenge) = share.offer(peer).map_err(|error| error.to_string())?;
-        let proof = Proof::new(challenge, now);
+        let proof = Proof::new(challenge);
         let proving = Proving { proof, handed_over: false, offer: None, section: None };
         self.peers[peer as usize].state = State::Proving(Box::new(proving));
         self.say(peer, &Control::Offer(offer));
@@ -373,17 +373,18 @@ impl Links {
             proving.handed_over =
                 share.hand_over(peer, &self.cards[peer as usize]).map_err(text)?;
         }
-        if proving.section.is_none()
-            && let Some(offer) = &proving.offer
-            && let Some((section, nonce)) = share.adopt(peer, offer).map_err(text)?
-        {
+        let (None, Some(offer)) = (&proving.section, &proving.offer) else {
+            return Ok(Next::Wait);
+        };
+        if let Some((section, nonce)) = share.adopt(peer, offer).map_err(text)? {
             proving.section = Some(section);
             let next = proving.proof.read_theirs();
             self.say(peer, &Control::Echo(nonce));
             return Ok(next);
         }
-        if proving.proof.expired(now) {
-            return Err(format!("the proof took more than {} s", prove::DEADLINE.as_secs()));
+        if proving.proof.overdue(now) {
+            let seconds = prove::DEADLINE.as_secs();
+            return Err(format!("the peer's memory did not come within {seconds} s"));
         }
         Ok(Next::Wait)
     }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::buffers::{Incoming, Outgoing};
 use crate::frame::Header;
@@ -43,7 +42,7 @@ impl Inbox<'_> {
 
 impl Sink for Inbox<'_> {
     fn up(&mut self, peer: u32, _: SocketAddr, _: SocketAddr) {
-        let then = self.links.on_up(peer, Instant::now());
+        let then = self.links.on_up(peer);
         self.then.push_back((peer, then));
     }
 

@@ -336,7 +336,11 @@ impl Engine {
                     self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
                     std::thread::yield_now();
                 }
-                Step::Sleep(longest) => self.sleep(longest),
+                Step::Sleep(longest) => {
+                    if self.sleep(longest) {
+                        idle = Idle::default();
+                    }
+                }
             }
         }
     }
@@ -609,9 +613,10 @@ impl Engine {
         }
     }
 
-    /// Sleeps until a peer rings, a socket has something, or the time is over.
+    /// Sleeps until a peer rings, a socket has something, or the time is over. True when a socket
+    /// had something; what is in the rings is for the next pass to see.
     #[cold]
-    fn sleep(&mut self, longest: Duration) {
+    fn sleep(&mut self, longest: Duration) -> bool {
         self.stats.sleeps += 1;
         self.meet_strangers();
         self.links.acknowledge_all();
@@ -620,19 +625,19 @@ impl Engine {
             self.links.tcp_peers() > 0 || self.links.unsettled() || self.links.inputs.is_empty();
         let sleeper = self.links.share().and_then(|share| share.take_sleeper());
         let Some(mut sleeper) = sleeper else {
-            self.poll_net(longest);
-            return;
+            return self.poll_net(longest);
         };
         sleeper.set_policy(Policy::choose(self.links.inputs.len(), sockets));
         let by_futex = sleeper.policy() == Policy::Futex;
         let armed = sleeper.arm();
         let nothing = !self.links.inputs.iter().any(|input| input.consumer.ready());
+        let mut moved = false;
         if nothing && by_futex {
             // A futex that fails is a nap that ends at once; the loop above goes on.
             let _ = armed.sleep(longest);
         } else {
             if nothing {
-                self.poll_net(longest);
+                moved = self.poll_net(longest);
             }
             drop(armed);
         }
@@ -640,6 +645,7 @@ impl Engine {
             share.put_back(sleeper);
         }
         self.net_due = 0;
+        moved
     }
 
     /// Makes contact with those a receive waits for: without a connection nothing would tell that

@@ -4,10 +4,18 @@ use std::time::Duration;
 
 use super::support::*;
 
-/// A bench that would run for minutes.
+/// Benchmarks in the ranks of a job, without the launching half and its limits.
+fn worker(layout: &str, options: &[&str]) -> std::process::Command {
+    let program = env!("CARGO_BIN_EXE_cohost");
+    let mut args = vec!["run", "--layout", layout, "--", program, "bench", "--worker"];
+    args.extend(["pingpong", "alltoall"]);
+    args.extend(options);
+    cohost(&args)
+}
+
+/// One that would run for minutes.
 fn long_bench(layout: &str) -> std::process::Command {
-    let sizes = "8,1K,64K,1M";
-    cohost(&["bench", "pingpong", "alltoall", "--layout", layout, "--sizes", sizes, "--time", "60"])
+    worker(layout, &["--sizes", "8,1K,64K,1M", "--time", "60"])
 }
 
 fn nap_ms(random: &mut Random, most: u64) {
@@ -25,10 +33,23 @@ fn a_rank_killed_at_any_moment_ends_the_job_and_is_named() {
         signal(pid, libc::SIGKILL);
         let output = job.finish();
         let said = said(&output);
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(137), "{said}");
         assert!(said.contains(&format!("rank {rank}")), "rank {rank} was it: {said}");
         assert!(said.contains("SIGKILL"), "{said}");
     }
+}
+
+#[test]
+fn a_bench_whose_rank_is_killed_fails_and_names_it() {
+    let args = ["bench", "alltoall", "--layout", "2x2", "--sizes", "8", "--time", "60"];
+    let mut job = start(&mut cohost(&args));
+    let ranks = job.await_ranks(4).expect("it runs for long");
+    let (rank, pid) = ranks[3];
+    signal(pid, libc::SIGKILL);
+    let output = job.finish();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("rank {rank}")) && said.contains("SIGKILL"), "{said}");
 }
 
 #[test]
@@ -57,18 +78,8 @@ fn ranks_stopped_for_a_while_lose_nothing() {
     let mut random = Random::new("ranks_stopped_for_a_while_lose_nothing");
     for layout in ["1x2", "2x1", "2x2"] {
         let count = if layout == "2x2" { 4 } else { 2 };
-        let mut job = start(&mut cohost(&[
-            "bench",
-            "pingpong",
-            "alltoall",
-            "--layout",
-            layout,
-            "--sizes",
-            "0,8,1K,64K,1M",
-            "--check",
-            "--time",
-            "0.5",
-        ]));
+        let options = ["--sizes", "0,8,1K,64K,1M", "--check", "--time", "0.2"];
+        let mut job = start(&mut worker(layout, &options));
         let mut stops = 0;
         while let Some(ranks) = job.await_ranks(count) {
             let pid = ranks[random.below(count as u64) as usize].1;
@@ -82,6 +93,7 @@ fn ranks_stopped_for_a_while_lose_nothing() {
         let output = job.finish();
         let said = said(&output);
         assert_eq!(output.status.code(), Some(0), "{stops} stops: {said}");
+        assert_eq!(said.matches("\"defects\":0").count(), 10, "{stops} stops: {said}");
         println!("{layout}: {stops} stops");
     }
 }

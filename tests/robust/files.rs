@@ -106,7 +106,9 @@ fn files_of_a_killed_job_are_gone_after_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let shm = folder.path();
     std::fs::write(shm.join("cohost-of-somebody-else"), "keep me").unwrap();
-    let args = ["bench", "alltoall", "--layout", "1x2", "--sizes", "8", "--time", "60"];
+    let program = env!("CARGO_BIN_EXE_cohost");
+    let bench = ["bench", "--worker", "alltoall", "--sizes", "8", "--time", "60"];
+    let args = [&["run", "-n", "2", "--", program][..], &bench].concat();
     let mut job = start(cohost(&args).env("COHOST_SHM_DIR", shm));
     job.await_ranks(2).unwrap();
     eventually("both ranks have made their files", || shared_files(shm).len() == 3);
@@ -120,7 +122,9 @@ fn files_of_a_killed_job_are_gone_after_the_next() {
 fn files_of_a_rank_that_dies_are_gone_with_its_job() {
     let folder = tempfile::tempdir().unwrap();
     let shm = folder.path();
-    let args = ["bench", "alltoall", "--layout", "1x3", "--sizes", "8", "--time", "60"];
+    let program = env!("CARGO_BIN_EXE_cohost");
+    let bench = ["bench", "--worker", "alltoall", "--sizes", "8", "--time", "60"];
+    let args = [&["run", "-n", "3", "--", program][..], &bench].concat();
     let mut job = start(cohost(&args).env("COHOST_SHM_DIR", shm));
     let ranks = job.await_ranks(3).unwrap();
     eventually("all ranks have made their files", || shared_files(shm).len() == 3);

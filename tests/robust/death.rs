@@ -15,7 +15,7 @@ fn worker(layout: &str, options: &[&str]) -> std::process::Command {
 
 /// One that would run for minutes.
 fn long_bench(layout: &str) -> std::process::Command {
-    worker(layout, &["--sizes", "8,1K,64K,1M", "--time", "60"])
+    worker(layout, &["sendrecv", "exchange", "allreduce", "reduce", "bcast", "allgather", "gather"])
 }
 
 fn nap_ms(random: &mut Random, most: u64) {
@@ -41,7 +41,7 @@ fn a_rank_killed_at_any_moment_ends_the_job_and_is_named() {
 
 #[test]
 fn a_bench_whose_rank_is_killed_fails_and_names_it() {
-    let args = ["bench", "alltoall", "--layout", "2x2", "--sizes", "8", "--time", "60"];
+    let args = ["bench", "alltoall", "allreduce", "exchange", "bcast", "--layout", "2x2"];
     let mut job = start(&mut cohost(&args));
     let ranks = job.await_ranks(4).expect("it runs for long");
     let (rank, pid) = ranks[3];

@@ -107,7 +107,7 @@ fn files_of_a_killed_job_are_gone_after_the_next() {
     let shm = folder.path();
     std::fs::write(shm.join("cohost-of-somebody-else"), "keep me").unwrap();
     let program = env!("CARGO_BIN_EXE_cohost");
-    let bench = ["bench", "--worker", "alltoall", "--sizes", "8", "--time", "60"];
+    let bench = ["bench", "--worker", "alltoall", "allreduce", "exchange", "bcast"];
     let args = [&["run", "-n", "2", "--", program][..], &bench].concat();
     let mut job = start(cohost(&args).env("COHOST_SHM_DIR", shm));
     job.await_ranks(2).unwrap();
@@ -123,7 +123,7 @@ fn files_of_a_rank_that_dies_are_gone_with_its_job() {
     let folder = tempfile::tempdir().unwrap();
     let shm = folder.path();
     let program = env!("CARGO_BIN_EXE_cohost");
-    let bench = ["bench", "--worker", "alltoall", "--sizes", "8", "--time", "60"];
+    let bench = ["bench", "--worker", "alltoall", "allreduce", "exchange", "bcast"];
     let args = [&["run", "-n", "3", "--", program][..], &bench].concat();
     let mut job = start(cohost(&args).env("COHOST_SHM_DIR", shm));
     let ranks = job.await_ranks(3).unwrap();

@@ -49,6 +49,12 @@ impl Proof {
         }
     }
 
+    /// What the peer must find in our section.
+    #[must_use]
+    pub fn challenge(&self) -> &[u8; 16] {
+        &self.challenge
+    }
+
     /// Whether it took too long.
     #[must_use]
     pub fn expired(&self, now: Instant) -> bool {

@@ -10,11 +10,13 @@ use crate::config::Config;
 use crate::launch::{Bootstrap, Kvs, bootstrap};
 use crate::link::Links;
 use crate::link::card::{Card, CpuSet, Sharing, cores_together};
-use crate::link::select::same_host;
+use crate::link::reach::Reach;
+use crate::link::select::{PathPolicy, hosts};
 use crate::link::share::{Means, Share};
 use crate::net::{Identity, Net};
 use crate::progress::Engine;
 use crate::progress::wait::Waiter;
+use crate::region::device::Wanted;
 use crate::region::file;
 use crate::region::pass::Mailbox;
 
@@ -53,22 +55,25 @@ impl Job {
         let identity = identity(&start)?;
         let net = Net::bind(identity.clone(), start.size, config.net.clone())?;
         let (means, sharing, room) = means(&start, identity.epoch, &config);
+        let reach = reach(&start, &config);
         let mine = Card {
             epoch: identity.epoch,
             secret: identity.secret,
             mailbox: means.mailbox.as_ref().map_or([0; 16], Mailbox::secret),
             host: config.host,
             vm: config.vm,
-            boot: boot_id(),
+            boot: config.boot.clone().unwrap_or_else(boot_id),
             cpus: CpuSet::allowed(),
             cores: cores(),
             sharing,
             room,
+            regions: reach.ids(),
+            domain: reach.domain,
             addresses: net.addresses().to_vec(),
         };
         let cards = exchange(&mut start, &mine)?;
-        let share = Share::plan(means, &cards, config.geometry).map_err(|error| error.to_string());
-        let hosts: Rc<[u32]> = (0..cards.len()).map(|rank| host_of(&cards, rank)).collect();
+        let share = Share::plan(means, reach, &cards, config.path, config.geometry);
+        let hosts: Rc<[u32]> = hosts(&cards).into();
         let neighbours = on_machine(&cards, &mine.boot).count();
         let waiter = Waiter::new(cores_together(on_machine(&cards, &mine.boot)), neighbours as u32);
         let machines: BTreeSet<&str> = cards.iter().map(|card| card.boot.as_str()).collect();
@@ -151,6 +156,15 @@ fn means(start: &Bootstrap, epoch: u64, config: &Config) -> (Means, Sharing, Opt
     (means, Sharing::Memfd, None)
 }
 
+/// What this rank could share with other machines. A job that needs none looks for none.
+fn reach(start: &Bootstrap, config: &Config) -> Reach {
+    if start.size < 2 || config.path == PathPolicy::Tcp {
+        return Reach::default();
+    }
+    let wanted = Wanted { geometry: config.geometry, lease: config.lease, ..Wanted::default() };
+    Reach::look(&config.region, &wanted)
+}
+
 fn key(rank: u32) -> String {
     format!("cohost-{rank}")
 }
@@ -174,12 +188,6 @@ fn exchange(start: &mut Bootstrap, mine: &Card) -> Result<Vec<Card>, Error> {
 /// The cards of ranks on the machine with this boot id.
 fn on_machine<'a>(cards: &'a [Card], boot: &'a str) -> impl Iterator<Item = &'a Card> {
     cards.iter().filter(move |card| card.boot == boot)
-}
-
-/// The lowest rank on the same host: the same answer at every rank.
-fn host_of(cards: &[Card], rank: usize) -> u32 {
-    let first = cards.iter().position(|card| same_host(card, &cards[rank]));
-    first.unwrap_or(rank) as u32
 }
 
 /// Identifies the running kernel. Empty when it cannot be read.

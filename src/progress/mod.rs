@@ -444,6 +444,7 @@ impl Engine {
         if self.links.unsettled() {
             self.links.advance(now, &mut self.then);
         }
+        self.links.look(now, &mut self.then);
         self.handle_all();
         match polled {
             Ok(moved) => moved,
@@ -596,7 +597,7 @@ impl Engine {
         self.links.flush(&mut self.net);
         let sockets =
             self.links.tcp_peers() > 0 || self.links.unsettled() || self.links.inputs.is_empty();
-        let sleeper = self.links.share().and_then(|share| share.take_sleeper());
+        let sleeper = self.links.share().take_sleeper();
         let Some(mut sleeper) = sleeper else {
             self.poll_net(longest);
             return;
@@ -614,9 +615,7 @@ impl Engine {
             }
             drop(armed);
         }
-        if let Some(share) = self.links.share() {
-            share.put_back(sleeper);
-        }
+        self.links.share().put_back(sleeper);
         self.net_due = 0;
     }
 

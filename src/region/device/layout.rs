@@ -55,6 +55,12 @@ impl Default for Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTime(u8);
 
+impl Default for LeaseTime {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl LeaseTime {
     const UNIT: Duration = Duration::from_millis(64);
     const EXPONENT_MAX: u8 = 10;

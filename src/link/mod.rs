@@ -87,6 +87,8 @@ enum State {
 #[derive(Debug, Default)]
 struct Peer {
     state: State,
+    /// Most bytes that a frame may have, in case the path is or becomes a ring.
+    payload_max: usize,
     reason: String,
     partial: Option<Partial>,
     controls: VecDeque<([u8; WIRE_LEN], Vec<u8>)>,
@@ -186,7 +188,8 @@ impl Links {
     /// Paths to the ranks with these cards, none of them made yet.
     #[must_use]
     pub fn new(me: u32, cards: Vec<Card>, policy: PathPolicy, share: Share) -> Self {
-        let peers = cards.iter().map(|_| Peer::default()).collect();
+        let peer = |rank| Peer { payload_max: share.payload_max(rank), ..Peer::default() };
+        let peers = (0..cards.len() as u32).map(peer).collect();
         Self {
             me,
             cards,
@@ -235,6 +238,13 @@ impl Links {
             _ => Way::None,
         };
         (way, &peer.reason)
+    }
+
+    /// Most bytes of a frame in a ring to this peer, whether there is one already or not.
+    #[inline]
+    #[must_use]
+    pub fn ring_payload_max(&self, peer: u32) -> usize {
+        self.peers[peer as usize].payload_max
     }
 
     /// Whether frames to this peer go through a ring.

@@ -38,6 +38,17 @@ const NET_COOL: u32 = 4096;
 const RING_LIMITS: Limits =
     Limits { eager_max: 64 << 10, head_max: 16 << 10, piece: (2 << 10, 16 << 10) };
 
+/// The same for rings in which no frame can have more than `most` bytes: where room is short.
+#[inline]
+fn ring_limits(most: usize) -> Limits {
+    let Limits { eager_max, head_max, piece } = RING_LIMITS;
+    Limits {
+        eager_max,
+        head_max: head_max.min(most),
+        piece: (piece.0.min(most), piece.1.min(most)),
+    }
+}
+
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
 const TCP_LIMITS: Limits =
     Limits { eager_max: 128 << 10, head_max: 256 << 10, piece: (64 << 10, 256 << 10) };
@@ -82,7 +93,7 @@ impl Paths for Ways<'_> {
         // An undecided path may become a ring, which takes only short pieces.
         match self.links.way(peer).0 {
             Way::Tcp => TCP_LIMITS,
-            _ => RING_LIMITS,
+            _ => ring_limits(self.links.ring_payload_max(peer)),
         }
     }
 

@@ -63,6 +63,10 @@ impl Machine {
         format!("one machine, {kind}")
     }
 
+    pub(super) fn geometry(&self) -> Geometry {
+        self.layout.geometry()
+    }
+
     pub(super) fn section(&self) -> Option<&OwnSection> {
         self.section.as_ref()
     }

@@ -223,6 +223,19 @@ impl Share {
         }
     }
 
+    /// Most bytes of one frame in a ring with this peer; without limit where there will be none.
+    #[must_use]
+    pub fn payload_max(&self, rank: u32) -> usize {
+        let room = |id| self.rooms.iter().find(|room| room.device.id() == id);
+        let geometry = match self.via(rank) {
+            Via::Nothing => None,
+            Via::Memory => self.machine.as_ref().ok().and_then(|m| Some(m.as_ref()?.geometry())),
+            Via::Device(id) => room(id).map(|room| room.device.section_layout().geometry()),
+            Via::Xen(_) => self.pairs.as_ref().map(Pairs::geometry),
+        };
+        geometry.map_or(usize::MAX, |Geometry { cells, bulk }| Size { cells, bulk }.payload_max())
+    }
+
     /// Begins to share memory with a peer: what to tell it first. The challenge was never used
     /// before.
     ///

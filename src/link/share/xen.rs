@@ -28,6 +28,10 @@ impl Pairs {
         u32::from(self.rank > peer)
     }
 
+    pub(super) fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
     pub(super) fn sections(&self) -> impl Iterator<Item = &OwnSection> {
         self.sections.values()
     }

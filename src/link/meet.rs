@@ -26,7 +26,11 @@ impl Links {
         }
         match self.begin_proof(peer, now) {
             Ok(()) => Then::Nothing,
-            Err(why) => Then::FallBack(why),
+            Err(why) => {
+                // What the peer has said of its proof may arrive before we have given up ours.
+                self.peers[peer as usize].fell_back = true;
+                Then::FallBack(why)
+            }
         }
     }
 

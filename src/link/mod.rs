@@ -351,7 +351,10 @@ impl Links {
     pub fn follow_back(&mut self, peer: u32, reason: &str) -> Result<(), String> {
         match self.peers[peer as usize].state {
             State::Falling => {}
-            State::Proving(_) | State::Ring(_) => self.fall_back(peer, reason)?,
+            // Connecting: we are about to say the same.
+            State::Connecting | State::Proving(_) | State::Ring(_) => {
+                self.fall_back(peer, reason)?;
+            }
             _ => return Err("it gave up a ring that was not there".to_owned()),
         }
         self.settle(peer, State::Tcp);

@@ -104,11 +104,17 @@ fn ranks_that_find_no_slot_use_tcp_with_the_reason() {
     let shelf = Shelf::new();
     let path = shelf.device("region", BYTES);
     let device = attach(&path);
-    // Seven living members of other jobs.
-    let _held: Vec<_> = (0..7).map(|_| device.claim().unwrap()).collect();
+    // Living members of other jobs leave one slot, then none.
+    let mut held: Vec<_> = (0..7).map(|_| device.claim().unwrap()).collect();
+    without_slots(&path);
+    held.push(device.claim().unwrap());
+    without_slots(&path);
+}
+
+fn without_slots(path: &Path) {
     run(
         2,
-        |rank| on_machine(rank, &path),
+        |rank| on_machine(rank, path),
         |world| {
             everything(world)?;
             let (path, why) = way(world, 1 - world.rank());

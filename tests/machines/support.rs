@@ -90,11 +90,11 @@ pub fn pattern(len: usize, seed: u32) -> Vec<u8> {
     (0..len as u32).map(byte).collect()
 }
 
-/// Path and reason of the way to a peer.
+/// Path and reason of the way to a peer; "none" while it changes.
 pub fn way(world: &Communicator, peer: u32) -> (&'static str, String) {
     let paths = world.peer_paths();
-    let info = paths.iter().find(|info| info.peer == peer).unwrap();
-    (info.path.as_str(), info.reason.clone())
+    let info = paths.iter().find(|info| info.peer == peer);
+    info.map_or(("none", String::new()), |info| (info.path.as_str(), info.reason.clone()))
 }
 
 pub const SIZES: [usize; 12] =

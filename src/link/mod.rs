@@ -5,6 +5,10 @@
 //! connection stays as doorbell of last resort and first sign of death. One enum of states per
 //! peer, no trait objects: the way of a message is a `match`.
 //!
+//! Ranks of one machine share a memfd or a file; those of different machines of a host a device
+//! region or granted pages ([`reach`] looks for them, [`share`] makes rings of them). Such memory can
+//! vanish, so what it carries is kept elsewhere too, and it is looked at now and then.
+//!
 //! This folder may use rings, net, doorbells, regions and the frame header. It knows nothing of
 //! matching; what it needs of the protocol it gets as arguments.
 

@@ -3,23 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use crate::link::reach::RegionChoice;
 use crate::link::select::{PathPolicy, UnknownPath};
 use crate::net::NetConfig;
 use crate::proto;
 use crate::region::Geometry;
 use crate::region::device::LeaseTime;
-
-/// Which memory of other machines is looked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum RegionChoice {
-    /// What [`crate::region::discover`] finds.
-    #[default]
-    Auto,
-    /// None.
-    Off,
-    /// This file or device, and no other.
-    Named(PathBuf),
-}
 
 /// Settings of one rank. All ranks of a job should have the same.
 #[derive(Clone, Debug, Default)]

@@ -19,7 +19,7 @@ const LINES_MAX: usize = 700;
 /// circle. `cli` and `bench` see the library as any program does, through `mpi`.
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["bench", "report", "mpi", "launch", "detect"]),
+    ("cli", &["bench", "report", "mpi", "launch", "detect", "region"]),
     ("bench", &["report", "mpi", "launch", "detect", "proto", "region"]),
     ("report", &[]),
     ("mpi", &["coll", "config", "progress", "proto", "link", "net", "region", "launch", "frame"]),

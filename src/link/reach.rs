@@ -2,14 +2,25 @@
 //! known. Nothing that fails here is fatal; it becomes the reason for using TCP.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::card::REGIONS_MAX;
-use crate::config::RegionChoice;
 use crate::doorbell::xen::own_domain_by_trial;
 use crate::region::device::{Device, Wanted};
 use crate::region::discover::{Candidate, discover};
 use crate::region::xen;
+
+/// Which memory of other machines is looked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum RegionChoice {
+    /// What [`crate::region::discover`] finds.
+    #[default]
+    Auto,
+    /// None.
+    Off,
+    /// This file or device, and no other.
+    Named(PathBuf),
+}
 
 /// Domains that are tried where XenStore does not say which one we are.
 const DOMAINS_MAX: u16 = 64;

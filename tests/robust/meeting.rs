@@ -14,8 +14,9 @@ use super::support::*;
 fn all_at_once(world: &Communicator, salt: u32) {
     let (me, size) = (world.rank(), world.size());
     let others = || (0..size).filter(move |&rank| rank != me);
-    let part =
-        |from: u32, to: u32| pattern(if to % 2 == 0 { 8 } else { 70_000 }, from * 99 + to + salt);
+    let part = |from: u32, to: u32| {
+        pattern(if to.is_multiple_of(2) { 8 } else { 70_000 }, from * 99 + to + salt)
+    };
     let messages: Vec<(u32, Vec<u8>)> = others().map(|to| (to, part(me, to))).collect();
     world
         .scope(|scope| {

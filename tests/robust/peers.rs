@@ -15,7 +15,10 @@ use super::jobs::shared_files;
 use super::support::*;
 
 /// A ring, TCP by policy, and TCP between hosts.
-fn ways() -> [(PathPolicy, fn(u32) -> u32); 3] {
+/// A path policy, and the host that each rank is put on.
+type Way = (PathPolicy, fn(u32) -> u32);
+
+fn ways() -> [Way; 3] {
     [(PathPolicy::Ring, |_| 0), (PathPolicy::Tcp, |_| 0), (PathPolicy::Auto, |rank| rank)]
 }
 

@@ -8,6 +8,7 @@
 
 mod buffers;
 pub mod campaign;
+pub mod clocks;
 pub mod imb;
 pub mod in_job;
 mod kernels;

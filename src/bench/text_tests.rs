@@ -27,6 +27,7 @@ fn made(layout: &str, path: &str, times: &[(u64, &[f64])]) -> Series {
             steal: 0.0,
         },
         defects: None,
+        clock: None,
     };
     let samples = times
         .iter()

@@ -13,11 +13,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::bench::campaign::{
     Campaign, CampaignError, LAYOUTS, RUNS_MAX, Stage, Verdict, print_to_stdout,
 };
+use crate::bench::limits::LimitsError;
 use crate::bench::name::Benchmark;
 use crate::bench::worker::{SAMPLE_SECONDS_MAX, Work};
 use crate::bench::{in_job, limits, provenance, sizes, text};
-use crate::launch::{self, Layout, PathPolicy};
-use crate::report::schema::{Document, SCHEMA, check_writable};
+use crate::launch::{self, LaunchError, Layout, Outcome, PathPolicy, RunOptions};
+use crate::report::schema::{Document, Limits, Provenance, SCHEMA, check_writable};
 
 /// Longest time for one size when no benchmark is named, in seconds: the whole tour stays within minutes even
 /// where something is terribly slow.
@@ -123,7 +124,9 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 /// Runs `cohost bench`; the exit code is 0 for success, 1 when the work failed or data were wrong, 2 for wrong use.
 #[must_use]
 pub fn run(args: &BenchArgs) -> ExitCode {
-    let outcome = if args.worker {
+    let outcome = if args.worker && args.only_limits() {
+        in_job::place().map_err(|e| e.to_string()).map(|()| true)
+    } else if args.worker {
         in_job::worker(&args.work())
             .map_err(|e| e.to_string())
             .map(|()| true)
@@ -146,7 +149,7 @@ fn launched() -> bool {
     std::env::var_os("PMI_FD").is_some()
 }
 
-fn fail(reason: &str, code: u8) -> ExitCode {
+pub(super) fn fail(reason: &str, code: u8) -> ExitCode {
     eprintln!("cohost bench: {reason}");
     ExitCode::from(code)
 }
@@ -198,7 +201,7 @@ impl BenchArgs {
         }
     }
 
-    fn campaign(&self) -> io::Result<Campaign> {
+    pub(super) fn campaign(&self) -> io::Result<Campaign> {
         let mut layouts = self.layouts();
         if layouts.is_empty() {
             layouts = LAYOUTS.iter().filter_map(|l| l.parse().ok()).collect();
@@ -238,10 +241,33 @@ fn run_campaign(args: &BenchArgs) -> ExitCode {
         Ok(campaign) => campaign,
         Err(e) => return fail(&format!("cannot find its own program file: {e}"), 1),
     };
+    carry_out(
+        &campaign,
+        Venue {
+            open: &mut |_| Ok(None),
+            launch: &mut launch::run,
+            limits: &mut limits::measure,
+        },
+    )
+}
+
+/// Where jobs run: the three of a [`Stage`] that differ between this machine and a lab.
+pub(super) struct Venue<'a> {
+    /// [`Stage::open`].
+    pub(super) open: &'a mut dyn FnMut(Layout) -> Result<Option<Provenance>, String>,
+    /// [`Stage::launch`].
+    pub(super) launch: &'a mut dyn FnMut(&RunOptions) -> Result<Outcome, LaunchError>,
+    /// [`Stage::limits`].
+    pub(super) limits: &'a mut dyn FnMut() -> Result<Limits, LimitsError>,
+}
+
+/// Runs a campaign with its tables on standard output; the exit code is that of [`run`].
+pub(super) fn carry_out(campaign: &Campaign, venue: Venue<'_>) -> ExitCode {
     let bar = progress_bar();
     let outcome = campaign.run(&mut Stage {
-        launch: &mut launch::run,
-        limits: &mut limits::measure,
+        open: venue.open,
+        launch: venue.launch,
+        limits: venue.limits,
         print: &mut |text| bar.suspend(|| print_to_stdout(text)),
         complain: &mut |text| bar.suspend(|| eprintln!("cohost bench: {text}")),
         progress: &mut |done, all, what| {

@@ -22,6 +22,8 @@ fn sample() -> Document {
             steal: 0.0,
         },
         samples_us: vec![0.19, 0.21],
+        clock_drift_ppm: None,
+        clock_uncertainty_ppm: None,
     };
     Document {
         schema: SCHEMA.into(),

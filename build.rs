@@ -6,10 +6,7 @@ fn main() {
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
     if let Some(commit) = commit {
         let dirty = output("git", &["status", "--porcelain", "--untracked-files=no"]).is_some();
-        println!(
-            "cargo::rustc-env=COHOST_COMMIT={commit}{}",
-            if dirty { "-dirty" } else { "" }
-        );
+        println!("cargo::rustc-env=COHOST_COMMIT={commit}{}", if dirty { "-dirty" } else { "" });
     }
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
     if let Some(version) = output(&rustc, &["--version"]) {

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+pub use crate::link::reach::RegionChoice;
 use crate::link::select::{PathPolicy, UnknownPath};
 use crate::net::NetConfig;
 use crate::proto;
 use crate::region::Geometry;
+use crate::region::device::LeaseTime;
 
 /// Settings of one rank. All ranks of a job should have the same.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,14 @@ pub struct Config {
     pub vm: Option<u32>,
     /// Directory for shared files instead of memfd (`COHOST_SHM_DIR`).
     pub shm_dir: Option<PathBuf>,
+    /// Memory shared with other machines of the host (`COHOST_REGION`: a file, a device or `none`).
+    pub region: RegionChoice,
+    /// How long a user of such memory must seem dead before its slot is used again. The same for
+    /// all jobs that share it.
+    pub lease: LeaseTime,
+    /// Identity of the machine, when it cannot be told from the kernel's boot id: containers may
+    /// hide it, and tests play several machines.
+    pub boot: Option<String>,
     /// Wanted size of a ring in each direction; less where there is no room.
     pub geometry: Geometry,
     /// TCP.
@@ -64,8 +74,13 @@ impl Config {
             None => PathPolicy::default(),
         };
         let shm_dir = look("COHOST_SHM_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let region = match look("COHOST_REGION").filter(|named| !named.is_empty()) {
+            None => RegionChoice::Auto,
+            Some(word) if word == "none" => RegionChoice::Off,
+            Some(path) => RegionChoice::Named(path.into()),
+        };
         let (host, vm) = (number("COHOST_HOST")?, number("COHOST_VM")?);
-        Ok(Self { path, host, vm, shm_dir, ..Self::default() })
+        Ok(Self { path, host, vm, shm_dir, region, ..Self::default() })
     }
 }
 
@@ -84,6 +99,14 @@ mod tests {
         let config = config.unwrap();
         assert_eq!((config.path, config.host, config.vm), (PathPolicy::Tcp, Some(3), None));
         assert_eq!(config.shm_dir, Some(PathBuf::from("/x")));
+    }
+
+    #[test]
+    fn a_region_is_named_or_looked_for_or_none() {
+        let region = |value| config(&[("COHOST_REGION", value)]).unwrap().region;
+        assert_eq!(region(""), RegionChoice::Auto);
+        assert_eq!(region("none"), RegionChoice::Off);
+        assert_eq!(region("/dev/dax0.0"), RegionChoice::Named("/dev/dax0.0".into()));
     }
 
     #[test]

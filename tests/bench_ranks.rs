@@ -21,11 +21,7 @@ fn work(benchmarks: &[Benchmark], sizes: &[u64]) -> Work {
 }
 
 fn config(policy: PathPolicy, host: u32) -> Config {
-    let mut config = Config {
-        path: policy,
-        host: Some(host),
-        ..Config::default()
-    };
+    let mut config = Config { path: policy, host: Some(host), ..Config::default() };
     config.net.bind = BindPolicy::LoopbackOnly;
     config
 }
@@ -49,14 +45,9 @@ fn measure(ranks: u32, policy: PathPolicy, work: &Work) -> Vec<Sample> {
             })
         };
         let ranks: Vec<_> = jobs.into_iter().map(run).collect();
-        let mut samples: Vec<_> = ranks
-            .into_iter()
-            .map(|r| r.join().expect("no rank panics"))
-            .collect();
-        assert!(
-            samples[1..].iter().all(Vec::is_empty),
-            "only rank 0 hands out samples"
-        );
+        let mut samples: Vec<_> =
+            ranks.into_iter().map(|r| r.join().expect("no rank panics")).collect();
+        assert!(samples[1..].iter().all(Vec::is_empty), "only rank 0 hands out samples");
         samples.swap_remove(0)
     })
 }
@@ -69,10 +60,7 @@ fn every_benchmark_delivers_every_byte() {
         let samples = measure(ranks, PathPolicy::Auto, &work(&Benchmark::ALL, &sizes));
         for sample in &samples {
             assert_eq!(sample.ranks, ranks);
-            assert!(
-                sample.repetitions >= 1 && sample.t_max_us >= sample.t_min_us,
-                "{sample:?}"
-            );
+            assert!(sample.repetitions >= 1 && sample.t_max_us >= sample.t_min_us, "{sample:?}");
             if sample.benchmark == "Barrier" {
                 assert_eq!(sample.defects, None);
             } else {
@@ -80,19 +68,14 @@ fn every_benchmark_delivers_every_byte() {
             }
         }
         let rows = |name: &str| samples.iter().filter(|s| s.benchmark == name).count();
-        assert_eq!(
-            (rows("PingPong"), rows("Allreduce"), rows("Barrier")),
-            (10, 8, 1)
-        );
+        assert_eq!((rows("PingPong"), rows("Allreduce"), rows("Barrier")), (10, 8, 1));
     }
 }
 
 #[test]
 fn off_the_cache_every_byte_is_right_too() {
-    let work = Work {
-        off_cache: true,
-        ..work(&[Benchmark::PingPong, Benchmark::Alltoall], &[8, 70_000])
-    };
+    let work =
+        Work { off_cache: true, ..work(&[Benchmark::PingPong, Benchmark::Alltoall], &[8, 70_000]) };
     for sample in measure(2, PathPolicy::Auto, &work) {
         assert_eq!(sample.defects, Some(0), "{sample:?}");
     }
@@ -100,17 +83,9 @@ fn off_the_cache_every_byte_is_right_too() {
 
 #[test]
 fn one_rank_alone_talks_to_itself() {
-    let samples = measure(
-        1,
-        PathPolicy::Auto,
-        &work(&[Benchmark::PingPong, Benchmark::PingPing], &[8]),
-    );
-    assert!(
-        samples
-            .iter()
-            .all(|s| s.path == "self" && s.defects == Some(0)),
-        "{samples:?}"
-    );
+    let samples =
+        measure(1, PathPolicy::Auto, &work(&[Benchmark::PingPong, Benchmark::PingPing], &[8]));
+    assert!(samples.iter().all(|s| s.path == "self" && s.defects == Some(0)), "{samples:?}");
 }
 
 #[test]

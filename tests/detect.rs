@@ -77,10 +77,7 @@ fn check(name: &str) {
     let decisive = got.because.first().expect("a verdict has a reason");
     assert!(decisive.contains(&want.because), "{name}: {got:#?}");
     let fits = got.against.len() == want.against.len()
-        && want
-            .against
-            .iter()
-            .all(|part| got.against.iter().any(|line| line.contains(part)));
+        && want.against.iter().all(|part| got.against.iter().any(|line| line.contains(part)));
     assert!(fits, "{name}: {got:#?}");
 }
 
@@ -122,10 +119,8 @@ fn every_fixture_file_has_its_test() {
 
 #[test]
 fn every_hypervisor_and_container_has_a_fixture() {
-    let verdicts: Vec<Verdict> = FIXTURES
-        .iter()
-        .map(|name| judge(&name.replace('_', "-")))
-        .collect();
+    let verdicts: Vec<Verdict> =
+        FIXTURES.iter().map(|name| judge(&name.replace('_', "-"))).collect();
     for &one in Hypervisor::ALL {
         let there = verdicts.iter().any(|v| v.hypervisor == one);
         assert!(there, "no fixture for {}", one.as_str());
@@ -182,10 +177,7 @@ fn microsofts_dmi_over_the_signature_of_kvm_is_kvm_and_contradicted() {
 
 #[test]
 fn hypervs_signature_alone_is_hyperv_but_not_with_qemus_dmi() {
-    let mut evidence = Evidence {
-        cpuid: load("hyper-v").evidence.cpuid,
-        ..Evidence::default()
-    };
+    let mut evidence = Evidence { cpuid: load("hyper-v").evidence.cpuid, ..Evidence::default() };
     assert_eq!(verdict(&evidence).hypervisor, Hypervisor::HyperV);
     evidence.dmi.sys_vendor = Reading::Text("QEMU".into());
     assert_eq!(verdict(&evidence).hypervisor, Hypervisor::Qemu);
@@ -278,11 +270,7 @@ fn an_empty_tree_gives_empty_evidence() {
 fn a_tree_of_user_mode_linux_is_gathered_and_judged() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
-    put(
-        root,
-        "proc/cpuinfo",
-        b"processor\t: 0\nvendor_id\t: User Mode Linux\n",
-    );
+    put(root, "proc/cpuinfo", b"processor\t: 0\nvendor_id\t: User Mode Linux\n");
     put(root, "dev/mmapper", b"");
     let evidence = Evidence::gather_from(root);
     assert_eq!(verdict(&evidence).hypervisor, Hypervisor::UserModeLinux);
@@ -292,11 +280,7 @@ fn a_tree_of_user_mode_linux_is_gathered_and_judged() {
 #[test]
 fn of_the_first_processs_environment_only_the_container_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    put(
-        dir.path(),
-        "proc/1/environ",
-        b"TOKEN=hunter2\0container=lxc\0A=b\0",
-    );
+    put(dir.path(), "proc/1/environ", b"TOKEN=hunter2\0container=lxc\0A=b\0");
     let evidence = Evidence::gather_from(dir.path());
     let text = serde_json::to_string(&evidence).unwrap();
     assert!(!text.contains("hunter2"));
@@ -312,20 +296,13 @@ fn a_tree_of_xen_and_a_device_tree_are_read_whole() {
     put(root, "sys/hypervisor/version/minor", b"17\n");
     put(root, "sys/hypervisor/version/extra", b".3\n");
     put(root, "sys/hypervisor/properties/features", b"00000705\n");
-    put(
-        root,
-        "proc/device-tree/compatible",
-        b"xen,xenvm-4.17\0xen,xenvm\0",
-    );
+    put(root, "proc/device-tree/compatible", b"xen,xenvm-4.17\0xen,xenvm\0");
     put(root, "proc/device-tree/fw-cfg@9020000/reg", b"");
     put(root, "sys/bus/pci/devices/0000:00:01.0/vendor", b"0x1af4\n");
     put(root, "sys/bus/pci/devices/0000:00:01.0/device", b"0x1110\n");
     let evidence = Evidence::gather_from(root);
     assert_eq!(evidence.xen.version.text(), Some("4.17.3"));
-    assert_eq!(
-        evidence.device_tree.compatible.text(),
-        Some("xen,xenvm-4.17\0xen,xenvm")
-    );
+    assert_eq!(evidence.device_tree.compatible.text(), Some("xen,xenvm-4.17\0xen,xenvm"));
     assert!(evidence.device_tree.fw_cfg);
     assert_eq!(evidence.pci.len(), 1);
     assert_eq!(verdict(&evidence).hypervisor, Hypervisor::XenDomU);
@@ -396,29 +373,19 @@ fn reading() -> impl Strategy<Value = Reading> {
 }
 
 fn leaf() -> impl Strategy<Value = HypervisorLeaf> {
-    let numbers = (
-        any::<u32>(),
-        any::<u32>(),
-        any::<u32>(),
-        any::<Option<u32>>(),
-    );
-    (numbers, text()).prop_map(
-        |((base, max, interface, privileges), vendor)| HypervisorLeaf {
-            base,
-            max,
-            vendor,
-            interface,
-            privileges,
-        },
-    )
+    let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<Option<u32>>());
+    (numbers, text()).prop_map(|((base, max, interface, privileges), vendor)| HypervisorLeaf {
+        base,
+        max,
+        vendor,
+        interface,
+        privileges,
+    })
 }
 
 fn cpuid() -> impl Strategy<Value = Option<Cpuid>> {
     let some = (any::<bool>(), prop::collection::vec(leaf(), 0..4));
-    prop::option::of(some.prop_map(|(hypervisor_bit, leaves)| Cpuid {
-        hypervisor_bit,
-        leaves,
-    }))
+    prop::option::of(some.prop_map(|(hypervisor_bit, leaves)| Cpuid { hypervisor_bit, leaves }))
 }
 
 /// Fills every field from lists of readings and bits, cycling through them.
@@ -438,14 +405,12 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         let mut b = move || bits.next().unwrap_or_default();
         let pci = pci
             .into_iter()
-            .map(
-                |(vendor, device, subsystem_vendor, subsystem_device)| PciId {
-                    vendor,
-                    device,
-                    subsystem_vendor,
-                    subsystem_device,
-                },
-            )
+            .map(|(vendor, device, subsystem_vendor, subsystem_device)| PciId {
+                vendor,
+                device,
+                subsystem_vendor,
+                subsystem_device,
+            })
             .collect();
         let dmi = Dmi {
             product_name: r(),
@@ -460,12 +425,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             chassis_asset_tag: r(),
             smbios_vm_bit: vm_bit,
         };
-        let proc = ProcFiles {
-            cpuinfo: r(),
-            version: r(),
-            osrelease: r(),
-            sysinfo: r(),
-        };
+        let proc = ProcFiles { cpuinfo: r(), version: r(), osrelease: r(), sysinfo: r() };
         let xen = XenFiles {
             proc_xen: b(),
             capabilities: r(),

@@ -25,11 +25,7 @@ fn boot_id(guest: &Guest) -> String {
 fn until(what: &str, done: impl Fn() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(
-            begun.elapsed() < LIMIT,
-            "not within {} s: {what}",
-            LIMIT.as_secs()
-        );
+        assert!(begun.elapsed() < LIMIT, "not within {} s: {what}", LIMIT.as_secs());
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -41,9 +37,7 @@ fn user_mode_linux_guests_share_memory_within_a_host_and_not_across() {
     let Some(lab) = up(name, &LabOptions::new(Hypervisor::Uml, 2, 2)) else {
         return;
     };
-    let [a, b, c, d] = lab.guests() else {
-        panic!("{name}: not four guests")
-    };
+    let [a, b, c, d] = lab.guests() else { panic!("{name}: not four guests") };
     for guest in [a, b, c, d] {
         assert_eq!(verdict(guest), "uml", "{}", guest.label());
         assert_eq!(sh(guest, "hostname").trim(), guest.name());
@@ -77,9 +71,7 @@ fn a_rank_in_a_guest_speaks_pmi_with_its_launcher_outside() {
         env: vec![("PMI_RANK".into(), "1".into())],
         pmi: true,
     };
-    let mut rank = guest
-        .spawn(&start)
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let mut rank = guest.spawn(&start).unwrap_or_else(|error| panic!("{name}: {error}"));
     let mut pmi = BufReader::new(rank.pmi.take().unwrap());
     writeln!(pmi.get_mut(), "cmd=response_to_init").unwrap();
     let mut answer = String::new();
@@ -87,10 +79,7 @@ fn a_rank_in_a_guest_speaks_pmi_with_its_launcher_outside() {
     assert_eq!(answer, "1: cmd=response_to_init\n");
     let output = rank.output(LIMIT);
     assert_eq!(output.exit.code(), 3, "{name}: {}", guest.label());
-    assert_eq!(
-        (&output.stdout[..], &output.stderr[..]),
-        (&b"out\n"[..], &b"err\n"[..])
-    );
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
 }
 
 #[test]
@@ -100,9 +89,7 @@ fn bulk_data_between_guests_of_user_mode_linux_is_not_sent_again() {
     let Some(lab) = up(name, &LabOptions::new(Hypervisor::Uml, 2, 1)) else {
         return;
     };
-    let [from, to] = lab.guests() else {
-        panic!("{name}: not two guests")
-    };
+    let [from, to] = lab.guests() else { panic!("{name}: not two guests") };
     let receive = Start {
         program: "sh".into(),
         args: vec!["-c".into(), "nc -l -p 5000 | wc -c".into()],
@@ -117,18 +104,10 @@ fn bulk_data_between_guests_of_user_mode_linux_is_not_sent_again() {
     );
     let said = sh(from, &send);
     receiver.stdin = None;
-    let counts: Vec<u64> = said
-        .split_whitespace()
-        .map(|n| n.parse().unwrap())
-        .collect();
-    let [sent, again] = counts[..] else {
-        panic!("{name}: {said}")
-    };
+    let counts: Vec<u64> = said.split_whitespace().map(|n| n.parse().unwrap()).collect();
+    let [sent, again] = counts[..] else { panic!("{name}: {said}") };
     // Cut-off large packets made a third of them be sent again.
-    assert!(
-        sent > 100 && again * 10 < sent,
-        "{name}: {again} of {sent} segments sent again"
-    );
+    assert!(sent > 100 && again * 10 < sent, "{name}: {again} of {sent} segments sent again");
 }
 
 /// A shell function that sets `pci` to the folder of the ivshmem device, or to nothing.
@@ -153,14 +132,8 @@ fn qemu_guests_share_an_ivshmem_device() {
     let Some(lab) = up(name, &options) else {
         return;
     };
-    let expected = if lab.how().contains("TCG") {
-        "qemu-tcg"
-    } else {
-        "kvm"
-    };
-    let [a, b] = lab.guests() else {
-        panic!("{name}: not two guests")
-    };
+    let expected = if lab.how().contains("TCG") { "qemu-tcg" } else { "kvm" };
+    let [a, b] = lab.guests() else { panic!("{name}: not two guests") };
     for guest in [a, b] {
         assert_eq!(verdict(guest), expected, "{}: {}", guest.label(), lab.how());
         let size = sh(guest, &format!("{FIND_IVSHMEM} stat -c %s $pci/resource2"));
@@ -187,29 +160,15 @@ fn qemu_guests_with_doorbells_get_numbers_from_the_server_and_vfio_holds_the_dev
         "{FIND_IVSHMEM} echo 1 > $pci/enable; at=$(head -n 1 $pci/resource | cut -d' ' -f1); \
          devmem $((at + 8)) 32"
     );
-    let mut numbers: Vec<String> = lab
-        .guests()
-        .iter()
-        .map(|guest| sh(guest, &script))
-        .collect();
+    let mut numbers: Vec<String> = lab.guests().iter().map(|guest| sh(guest, &script)).collect();
     numbers.sort();
     assert_eq!(numbers, ["0x00000000\n", "0x00000001\n"], "{name}");
     for guest in lab.guests() {
         let driver = format!("{FIND_IVSHMEM} basename $(readlink $pci/driver); ls /dev/vfio");
         let said = sh(guest, &driver);
         let lines: Vec<&str> = said.lines().collect();
-        assert_eq!(
-            lines.first(),
-            Some(&"vfio-pci"),
-            "{}: {said}",
-            guest.label()
-        );
-        assert_eq!(
-            lines.len(),
-            3,
-            "{}: a group and vfio itself: {said}",
-            guest.label()
-        );
+        assert_eq!(lines.first(), Some(&"vfio-pci"), "{}: {said}", guest.label());
+        assert_eq!(lines.len(), 3, "{}: a group and vfio itself: {said}", guest.label());
     }
 }
 
@@ -222,18 +181,11 @@ fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
     let Some(lab) = up(name, &options) else {
         return;
     };
-    let [guest, other] = lab.guests() else {
-        panic!("{name}: not two guests")
-    };
+    let [guest, other] = lab.guests() else { panic!("{name}: not two guests") };
     let boot = boot_id(guest);
     region_word(other, "0x07EE0001");
     region_word(guest, "0x600DCAFE");
-    let mut cat = guest
-        .spawn(&Start {
-            program: "cat".into(),
-            ..Start::default()
-        })
-        .unwrap();
+    let mut cat = guest.spawn(&Start { program: "cat".into(), ..Start::default() }).unwrap();
     let mut there = cat.stdin.take().unwrap();
     let mut back = BufReader::new(cat.stdout.take().unwrap());
     let mut echo = |text: &str| {
@@ -245,45 +197,24 @@ fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
     echo("before");
     let present = format!("{FIND_IVSHMEM} echo ${{pci:+there}}");
     assert_eq!(sh(guest, &present).trim(), "there");
-    let took = guest
-        .migrate(0)
-        .unwrap_or_else(|error| panic!("{name}: {error}\n{}", guest.log()));
-    eprintln!(
-        "moved in {:?}, standing still for {:?}",
-        took.total, took.downtime
-    );
+    let took = guest.migrate(0).unwrap_or_else(|error| panic!("{name}: {error}\n{}", guest.log()));
+    eprintln!("moved in {:?}, standing still for {:?}", took.total, took.downtime);
     echo("after");
-    assert_eq!(
-        sh(guest, &present).trim(),
-        "",
-        "the region is gone while unplugged"
-    );
+    assert_eq!(sh(guest, &present).trim(), "", "the region is gone while unplugged");
     assert_eq!(boot_id(guest), boot, "the same kernel still runs");
     guest.plug_region().unwrap();
-    until("the region is back", || {
-        sh(guest, &present).trim() == "there"
-    });
+    until("the region is back", || sh(guest, &present).trim() == "there");
     assert_eq!(region_word(guest, ""), "0x600DCAFE");
     assert!(matches!(guest.plug_region(), Err(LabError::Options(_))));
     // To the other host, where its region is that host's.
-    guest
-        .migrate(1)
-        .unwrap_or_else(|error| panic!("{name}: again: {error}\n{}", guest.log()));
+    guest.migrate(1).unwrap_or_else(|error| panic!("{name}: again: {error}\n{}", guest.log()));
     echo("after the second");
-    assert_eq!(
-        (guest.host(), guest.region_file()),
-        (1, other.region_file())
-    );
+    assert_eq!((guest.host(), guest.region_file()), (1, other.region_file()));
     guest.plug_region().unwrap();
-    until("the other region is there", || {
-        sh(guest, &present).trim() == "there"
-    });
+    until("the other region is there", || sh(guest, &present).trim() == "there");
     assert_eq!(region_word(guest, ""), "0x07EE0001");
     sh(guest, &format!("ping -c 1 -W 20 {}", other.address()));
-    assert!(
-        matches!(guest.migrate(2), Err(LabError::Options(_))),
-        "there is no host 2"
-    );
+    assert!(matches!(guest.migrate(2), Err(LabError::Options(_))), "there is no host 2");
 }
 
 /// Boots one guest of QEMU with this network device and these words of its firmware, and says
@@ -295,10 +226,7 @@ fn look_alike(name: &str, nic: Nic, smbios: &str, driver: &str) -> Option<String
     options.smbios = vec![smbios.into()];
     let lab = up(name, &options)?;
     let guest = &lab.guests()[0];
-    let found = sh(
-        guest,
-        "basename $(readlink /sys/class/net/eth0/device/driver)",
-    );
+    let found = sh(guest, "basename $(readlink /sys/class/net/eth0/device/driver)");
     assert_eq!(found.trim(), driver, "{name}: {}", guest.label());
     Some(verdict(guest))
 }
@@ -340,10 +268,7 @@ fn a_guest_with_e1000e_that_looks_like_hyper_v_but_for_its_signature() {
 #[test]
 fn wrong_use_is_told_from_failure() {
     let run = |args: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_cohost"))
-            .arg("lab")
-            .args(args)
-            .output();
+        let output = Command::new(env!("CARGO_BIN_EXE_cohost")).arg("lab").args(args).output();
         let output = output.unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), said)
@@ -353,10 +278,7 @@ fn wrong_use_is_told_from_failure() {
         (&["up", "--hypervisor", "uml", "--layout", "2y2"], "2y2"),
         (&["up", "--hypervisor", "uml", "--layout", "0x2"], "0x2"),
         (&["up", "--hypervisor", "uml", "--nic", "e1000"], "e1000"),
-        (
-            &["up", "--hypervisor", "qemu", "--region", "3"],
-            "power of two",
-        ),
+        (&["up", "--hypervisor", "qemu", "--region", "3"], "power of two"),
         (&["up", "--hypervisor", "qemu", "--memory", "8"], "8 MiB"),
         (&["run", "--hypervisor", "uml"], "no command"),
     ] {
@@ -377,10 +299,7 @@ fn a_machine_without_what_the_lab_needs_is_told_how_to_get_it() {
         assert!(error.to_string().contains("cohost lab setup"), "{error}");
     }
     let left: Vec<_> = std::fs::read_dir(empty.path()).unwrap().collect();
-    assert!(
-        left.is_empty(),
-        "nothing is made before it is known that it can be: {left:?}"
-    );
+    assert!(left.is_empty(), "nothing is made before it is known that it can be: {left:?}");
 }
 
 /// A `cohost lab up` that has come up, and its folder.
@@ -394,10 +313,7 @@ impl Running {
     fn start(name: &str) -> Option<Running> {
         let depot = Depot::open().unwrap();
         let root = is_root();
-        let ready = depot
-            .uml()
-            .map(drop)
-            .and_then(|()| depot.busybox().map(drop));
+        let ready = depot.uml().map(drop).and_then(|()| depot.busybox().map(drop));
         if let Err(error) = ready.and(if root { Ok(()) } else { Err(LabError::NotRoot) }) {
             skipped(name, &error);
             return None;
@@ -417,16 +333,8 @@ impl Running {
         let dir = depot.dir().join(format!("runs/{}-0", process.id()));
         let running = Running { process, dir };
         assert!(running.dir.is_dir(), "{name}: {}", running.dir.display());
-        assert_ne!(
-            running.guests(),
-            0,
-            "{name}: no process of a guest is found"
-        );
-        assert_ne!(
-            running.traces(),
-            Vec::<String>::new(),
-            "{name}: no trace is found"
-        );
+        assert_ne!(running.guests(), 0, "{name}: no process of a guest is found");
+        assert_ne!(running.traces(), Vec::<String>::new(), "{name}: no trace is found");
         Some(running)
     }
 
@@ -466,8 +374,7 @@ impl Drop for Running {
 fn is_root() -> bool {
     let mut status = String::new();
     let file = std::fs::File::open("/proc/self/status");
-    file.and_then(|mut file| file.read_to_string(&mut status))
-        .unwrap();
+    file.and_then(|mut file| file.read_to_string(&mut status)).unwrap();
     let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
     ids.and_then(|ids| ids.split_whitespace().nth(1)) == Some("0")
 }
@@ -515,19 +422,13 @@ fn a_guest_that_does_not_boot_is_named_with_its_log_and_nothing_stays() {
     };
     let text = error.to_string();
     assert!(text.contains("uml h0v0"), "{name}: {text}");
-    let LabError::Boot { log, .. } = error else {
-        panic!("{name}: {text}")
-    };
+    let LabError::Boot { log, .. } = error else { panic!("{name}: {text}") };
     assert!(std::fs::metadata(&log).unwrap().len() > 0, "{name}: {text}");
     let prefix = format!("cohost-lab-{}-", std::process::id());
     for place in ["/run/netns", "/dev/shm"].map(Path::new) {
         for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
             let left = entry.file_name().to_string_lossy().into_owned();
-            assert!(
-                !left.starts_with(&prefix),
-                "{name}: {} has {left}",
-                place.display()
-            );
+            assert!(!left.starts_with(&prefix), "{name}: {} has {left}", place.display());
         }
     }
 }

@@ -1,8 +1,5 @@
 //! The TCP layer between ranks, over loopback sockets of this process.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test helper that fails is a test that fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
 
 #[path = "net/support.rs"]
 mod support;

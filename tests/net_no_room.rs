@@ -1,8 +1,5 @@
 //! What happens without file descriptors. Alone in its process, since the limit is the process's.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test helper that fails is a test that fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
 
 #[allow(dead_code)]
 #[path = "net/support.rs"]
@@ -14,26 +11,19 @@ use support::*;
 
 /// Opens files until there is room for no more.
 fn fill_up() -> Vec<File> {
-    std::iter::from_fn(|| File::open("/dev/null").ok())
-        .take(100_000)
-        .collect()
+    std::iter::from_fn(|| File::open("/dev/null").ok()).take(100_000).collect()
 }
 
 #[test]
 fn callers_wait_while_there_are_no_file_descriptors_and_the_established_go_on() {
-    let limit = libc::rlimit {
-        rlim_cur: 64,
-        rlim_max: 64,
-    };
+    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
     // SAFETY: a valid structure; it only lowers this process's own limit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
     let mut a = Rank::new(0, 3, config());
     let mut b = Rank::new(1, 3, config());
     let mut c = Rank::new(2, 3, config());
     a.connect(b.card());
-    run(&mut [&mut a, &mut b], |r| {
-        r[0].net.is_up(1) && r[1].net.is_up(0)
-    });
+    run(&mut [&mut a, &mut b], |r| r[0].net.is_up(1) && r[1].net.is_up(0));
 
     // No room for the caller's own socket: it tries again until there is.
     let mut hoard = fill_up();
@@ -57,7 +47,5 @@ fn callers_wait_while_there_are_no_file_descriptors_and_the_established_go_on() 
     assert_eq!((b.memory.down(0), b.memory.down(2)), (None, None));
 
     drop(hoard);
-    run(&mut [&mut b, &mut c], |r| {
-        r[0].net.is_up(2) && r[1].net.is_up(1)
-    });
+    run(&mut [&mut b, &mut c], |r| r[0].net.is_up(2) && r[1].net.is_up(1));
 }

@@ -1,10 +1,7 @@
 //! Writing to a connection that the peer has closed, in a program where SIGPIPE kills, as it does
 //! in C programs. Alone in its process, since signals are the process's.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test helper that fails is a test that fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test helper that fails is a test that fails")]
 
 #[allow(dead_code)]
 #[path = "net/support.rs"]
@@ -26,10 +23,7 @@ fn a_dead_peer_is_an_error_and_not_a_signal() {
         let data = payload(1, length);
         let mut progress = 0;
         loop {
-            match a
-                .net
-                .send(1, &header(STAGED, 0, length), &data, &mut progress)
-            {
+            match a.net.send(1, &header(STAGED, 0, length), &data, &mut progress) {
                 Ok(_) if progress == length + 48 => progress = 0,
                 Ok(_) => {}
                 Err(NetError::Lost { .. }) => break,

@@ -12,10 +12,7 @@ use cohost::region::{
     Geometry, Identity, OwnSection, PeerSection, RegionError, SectionLayout, dax, file, heap, posix,
 };
 
-const GEOMETRY: Geometry = Geometry {
-    cells: 64,
-    bulk: 8192,
-};
+const GEOMETRY: Geometry = Geometry { cells: 64, bulk: 8192 };
 
 fn layout(members: u32) -> SectionLayout {
     SectionLayout::new(members, GEOMETRY).unwrap()
@@ -54,11 +51,7 @@ impl Kind for Memfd {
         expected: &Identity,
         me: u32,
     ) -> Result<PeerSection, RegionError> {
-        posix::adopt(
-            own.fd().unwrap().try_clone_to_owned().unwrap(),
-            expected,
-            me,
-        )
+        posix::adopt(own.fd().unwrap().try_clone_to_owned().unwrap(), expected, me)
     }
     const CHECKS: bool = true;
 }
@@ -70,10 +63,7 @@ struct File {
 
 impl Kind for File {
     fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-            rank: AtomicU32::new(0),
-        }
+        Self { directory: tempfile::tempdir().unwrap(), rank: AtomicU32::new(0) }
     }
     fn create(&self, layout: SectionLayout, index: u32) -> OwnSection {
         let rank = self.rank.fetch_add(1, Ordering::Relaxed);
@@ -112,11 +102,8 @@ impl Kind for Heap {
 
 /// A device that has slots for just the members of `layout`, and the length it needs.
 fn wanted(layout: SectionLayout) -> (Wanted, u64) {
-    let wanted = Wanted {
-        slots: Some(layout.members()),
-        geometry: layout.geometry(),
-        ..Wanted::default()
-    };
+    let wanted =
+        Wanted { slots: Some(layout.members()), geometry: layout.geometry(), ..Wanted::default() };
     let huge = DeviceLayout::plan(1 << 40, &wanted).unwrap();
     let last = layout.members() - 1;
     let bytes = huge.section_offset(last).unwrap() + layout.total_bytes();
@@ -168,10 +155,7 @@ struct DeviceInFile {
 
 impl Kind for DeviceInFile {
     fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-            made: Mutex::default(),
-        }
+        Self { directory: tempfile::tempdir().unwrap(), made: Mutex::default() }
     }
     fn create(&self, layout: SectionLayout, index: u32) -> OwnSection {
         let (wanted, bytes) = wanted(layout);
@@ -264,14 +248,8 @@ fn a_challenge_reaches_the_peer_it_is_for<K: Kind>() {
     let own = kind.create(layout(3), 0);
     own.set_challenge(1, b"0123456789abcdef").unwrap();
     own.set_challenge(2, b"fedcba9876543210").unwrap();
-    assert_eq!(
-        &kind.view(&own, own.identity(), 1).unwrap().challenge(),
-        b"0123456789abcdef"
-    );
-    assert_eq!(
-        &kind.view(&own, own.identity(), 2).unwrap().challenge(),
-        b"fedcba9876543210"
-    );
+    assert_eq!(&kind.view(&own, own.identity(), 1).unwrap().challenge(), b"0123456789abcdef");
+    assert_eq!(&kind.view(&own, own.identity(), 2).unwrap().challenge(), b"fedcba9876543210");
     assert!(own.set_challenge(3, &[0; 16]).is_err());
 }
 
@@ -280,24 +258,14 @@ fn a_pair_is_usable_only_once_active<K: Kind>() {
     let mut own = kind.create(layout(3), 1);
     let peer = kind.view(&own, own.identity(), 0).unwrap();
     assert!(!peer.is_active());
-    assert!(matches!(
-        own.pair(0),
-        Err(RegionError::NotActive { owner: 1, peer: 0 })
-    ));
-    assert!(matches!(
-        peer.pair(),
-        Err(RegionError::NotActive { owner: 1, peer: 0 })
-    ));
+    assert!(matches!(own.pair(0), Err(RegionError::NotActive { owner: 1, peer: 0 })));
+    assert!(matches!(peer.pair(), Err(RegionError::NotActive { owner: 1, peer: 0 })));
     own.activate(0).unwrap();
     assert!(peer.is_active());
     let pair = own.pair(0).unwrap();
     pair.control.store_u64(0, 7);
     own.activate(0).unwrap();
-    assert_eq!(
-        pair.control.load_u64(0),
-        7,
-        "activating again must not clear"
-    );
+    assert_eq!(pair.control.load_u64(0), 7, "activating again must not clear");
     assert_eq!(peer.pair().unwrap().control.load_u64(0), 7);
     assert!(!kind.view(&own, own.identity(), 2).unwrap().is_active());
 }
@@ -306,18 +274,9 @@ fn members_that_do_not_exist_are_refused<K: Kind>() {
     let kind = K::new();
     let mut own = kind.create(layout(2), 1);
     assert!(matches!(own.activate(2), Err(RegionError::Layout(_))));
-    assert!(
-        matches!(own.activate(1), Err(RegionError::Layout(_))),
-        "a block for itself"
-    );
-    assert!(matches!(
-        kind.view(&own, own.identity(), 2),
-        Err(RegionError::Layout(_))
-    ));
-    assert!(matches!(
-        kind.view(&own, own.identity(), 1),
-        Err(RegionError::Layout(_))
-    ));
+    assert!(matches!(own.activate(1), Err(RegionError::Layout(_))), "a block for itself");
+    assert!(matches!(kind.view(&own, own.identity(), 2), Err(RegionError::Layout(_))));
+    assert!(matches!(kind.view(&own, own.identity(), 1), Err(RegionError::Layout(_))));
 }
 
 fn another_size_is_refused<K: Kind>() {
@@ -328,32 +287,12 @@ fn another_size_is_refused<K: Kind>() {
     let own = kind.create(layout(2), 0);
     for other in [
         SectionLayout::new(3, GEOMETRY).unwrap(),
-        SectionLayout::new(
-            2,
-            Geometry {
-                bulk: 4096,
-                ..GEOMETRY
-            },
-        )
-        .unwrap(),
-        SectionLayout::new(
-            2,
-            Geometry {
-                bulk: 1 << 20,
-                ..GEOMETRY
-            },
-        )
-        .unwrap(),
+        SectionLayout::new(2, Geometry { bulk: 4096, ..GEOMETRY }).unwrap(),
+        SectionLayout::new(2, Geometry { bulk: 1 << 20, ..GEOMETRY }).unwrap(),
     ] {
-        let expected = Identity {
-            layout: other,
-            ..*own.identity()
-        };
+        let expected = Identity { layout: other, ..*own.identity() };
         let refused = kind.view(&own, &expected, 1);
-        assert!(
-            matches!(refused, Err(RegionError::WrongSize { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(RegionError::WrongSize { .. })), "{refused:?}");
     }
 }
 
@@ -366,34 +305,13 @@ fn another_identity_is_refused<K: Kind>() {
     let good = *own.identity();
     // The same length in total, by another number of cells: 16 and 32 fill the same page.
     let small = SectionLayout::new(2, Geometry::MIN).unwrap();
-    let same_length = SectionLayout::new(
-        2,
-        Geometry {
-            cells: 32,
-            ..Geometry::MIN
-        },
-    )
-    .unwrap();
+    let same_length = SectionLayout::new(2, Geometry { cells: 32, ..Geometry::MIN }).unwrap();
     assert_eq!(small.total_bytes(), same_length.total_bytes());
     let other = kind.create(small, 0);
     for (own, expected, name) in [
-        (
-            &own,
-            Identity {
-                epoch: good.epoch ^ 1,
-                ..good
-            },
-            "epoch",
-        ),
+        (&own, Identity { epoch: good.epoch ^ 1, ..good }, "epoch"),
         (&own, Identity { index: 2, ..good }, "member index"),
-        (
-            &other,
-            Identity {
-                layout: same_length,
-                ..*other.identity()
-            },
-            "cell count",
-        ),
+        (&other, Identity { layout: same_length, ..*other.identity() }, "cell count"),
     ] {
         match kind.view(own, &expected, 1) {
             // Another member's section is another place in a device, which holds anything.
@@ -416,10 +334,7 @@ fn a_garbage_header_is_refused_whatever_it_says<K: Kind>() {
         bad[at] ^= 0x81;
         own.window().copy_in(0, &bad);
         let found = peer.check_header();
-        assert!(
-            matches!(found, Err(RegionError::WrongHeader { .. })),
-            "byte {at}: {found:?}"
-        );
+        assert!(matches!(found, Err(RegionError::WrongHeader { .. })), "byte {at}: {found:?}");
         assert!(kind.view(&own, own.identity(), 1).is_err(), "byte {at}");
     }
     own.window().copy_in(0, &[0xff; 4096]);
@@ -444,11 +359,7 @@ fn nothing_is_taken_for_inactive_pairs<K: Kind>() {
     let layout = own.identity().layout;
     // A file system may take a page or two for itself.
     let slack = 64 * 1024;
-    assert!(
-        taken() <= layout.header_bytes() as u64 + slack,
-        "{}",
-        taken()
-    );
+    assert!(taken() <= layout.header_bytes() as u64 + slack, "{}", taken());
     own.activate(5).unwrap();
     let active = (layout.header_bytes() + layout.block_bytes()) as u64;
     assert!((active..=active + slack).contains(&taken()), "{}", taken());

@@ -21,10 +21,7 @@ use cohost::region::{Geometry, Identity, OwnSection, PeerSection};
 const LONG: Duration = Duration::from_secs(120);
 
 fn wanted() -> Wanted {
-    Wanted {
-        lease: LeaseTime::at_least(Duration::from_secs(2)),
-        ..Wanted::default()
-    }
+    Wanted { lease: LeaseTime::at_least(Duration::from_secs(2)), ..Wanted::default() }
 }
 
 fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
@@ -67,10 +64,8 @@ fn two_guests_talk_through_the_best_region_within_reach() {
         println!("GUEST sees {candidate}");
     }
     let found = discover(Path::new("/"), named.as_deref());
-    let candidate = found
-        .iter()
-        .find(|c| c.is_device() && c.obstacle.is_none())
-        .expect("a usable region");
+    let candidate =
+        found.iter().find(|c| c.is_device() && c.obstacle.is_none()).expect("a usable region");
     let device = Device::open(candidate.open().unwrap(), &wanted()).unwrap();
     println!(
         "GUEST region {} {:016x} {} slots, {}",
@@ -93,18 +88,13 @@ fn two_guests_talk_through_the_best_region_within_reach() {
     // Every byte of the bulk areas, several times over.
     let mut bytes = vec![0_u8; theirs.bulk.len()];
     for round in 1..=20_u32 {
-        ours.bulk
-            .copy_in(0, &vec![round as u8 ^ me as u8; bytes.len()]);
+        ours.bulk.copy_in(0, &vec![round as u8 ^ me as u8; bytes.len()]);
         ours.control.store_u32(0, round);
-        until("bytes", || {
-            (theirs.control.load_u32(0) >= round).then_some(())
-        });
+        until("bytes", || (theirs.control.load_u32(0) >= round).then_some(()));
         theirs.bulk.copy_out(0, &mut bytes);
         assert!(bytes.iter().all(|&b| b == round as u8 ^ them as u8));
         ours.control.store_u32(4, round);
-        until("a receipt", || {
-            (theirs.control.load_u32(4) >= round).then_some(())
-        });
+        until("a receipt", || (theirs.control.load_u32(4) >= round).then_some(()));
     }
     const ROUNDS: u32 = 20_000;
     let start = Instant::now();
@@ -112,9 +102,7 @@ fn two_guests_talk_through_the_best_region_within_reach() {
         if me == 0 {
             ours.control.store_u32(8, round);
         }
-        until("a word", || {
-            (theirs.control.load_u32(8) >= round).then_some(())
-        });
+        until("a word", || (theirs.control.load_u32(8) >= round).then_some(()));
         if me != 0 {
             ours.control.store_u32(8, round);
         }
@@ -141,19 +129,12 @@ fn grants_and_event_channels_of_xen_carry_bytes_and_rings() {
         return;
     }
     let by_trial = own_domain_by_trial(devices, 16);
-    println!(
-        "GUEST domain {:?} by the store, {by_trial:?} by trial",
-        xen::own_domain(devices)
-    );
+    println!("GUEST domain {:?} by the store, {by_trial:?} by trial", xen::own_domain(devices));
     let domain = by_trial.expect("a domain");
     let (mut own, invitation) =
         xen::grant(devices, by_trial, domain, Geometry::default(), 0).unwrap();
     let sent = invitation.encode();
-    println!(
-        "GUEST {} pages in {} bytes",
-        invitation.references.len(),
-        sent.len()
-    );
+    println!("GUEST {} pages in {} bytes", invitation.references.len(), sent.len());
     let read = Invitation::decode(&sent, Geometry::default(), 1).unwrap();
     own.activate(1).unwrap();
     let peer = xen::map(devices, domain, &read, 1).unwrap();
@@ -165,10 +146,7 @@ fn grants_and_event_channels_of_xen_carry_bytes_and_rings() {
     assert_eq!(out, pattern);
     // Owner gone first: what is mapped stays readable.
     drop((ours, own));
-    assert_eq!(
-        theirs.bulk.load_u32(248),
-        u32::from_ne_bytes([248, 249, 250, 0])
-    );
+    assert_eq!(theirs.bulk.load_u32(248), u32::from_ne_bytes([248, 249, 250, 0]));
     drop((theirs, peer));
     // What was revoked cannot be mapped again, once the kernel has found it unmapped: it looks
     // every second.
@@ -206,10 +184,7 @@ fn guests_wake_each_other_by_interrupts_of_ivshmem() {
     assert!(found.is_bound_to_vfio());
     println!("GUEST by sysfs: {:?}", found.open().map(|_| ()));
     let best = discover(Path::new("/"), None).remove(0);
-    assert_eq!(
-        (best.kind, best.obstacle.clone()),
-        ("ivshmem-doorbell", None)
-    );
+    assert_eq!((best.kind, best.obstacle.clone()), ("ivshmem-doorbell", None));
     let (memory, vfio) = best.open_with_interrupts().unwrap();
     let vfio = vfio.unwrap();
     println!("GUEST {} vectors", vfio.vectors());

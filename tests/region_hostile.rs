@@ -81,22 +81,13 @@ fn sealed_memory_of_another_size_or_content_is_refused() {
         let file = memfd(bytes);
         seal(&file, libc::F_SEAL_SHRINK);
         let refused = posix::adopt(file.into(), &expected(), 1);
-        assert!(
-            matches!(refused, Err(RegionError::WrongSize { .. })),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(RegionError::WrongSize { .. })), "{refused:?}");
     }
     let file = memfd(layout().total_bytes() as u64);
     seal(&file, libc::F_SEAL_SHRINK);
     let refused = posix::adopt(file.into(), &expected(), 1);
     assert!(
-        matches!(
-            refused,
-            Err(RegionError::WrongHeader {
-                field: "magic number",
-                ..
-            })
-        ),
+        matches!(refused, Err(RegionError::WrongHeader { field: "magic number", .. })),
         "{refused:?}"
     );
 }
@@ -146,13 +137,7 @@ fn a_link_or_directory_or_pipe_under_the_right_name_is_not_opened() {
     assert!(matches!(open(1), Err(RegionError::System { .. })));
     std::fs::create_dir(name(2)).unwrap();
     assert!(matches!(open(2), Err(RegionError::NotARegion { .. })));
-    assert!(
-        Command::new("mkfifo")
-            .arg(name(3))
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(name(3)).status().unwrap().success());
     assert!(matches!(open(3), Err(RegionError::NotARegion { .. })));
     let missing = open(4).unwrap_err().to_string();
     assert!(missing.contains("cohost-"), "{missing}");
@@ -177,33 +162,19 @@ fn a_file_truncated_behind_our_back_is_noticed_before_its_memory_is_touched() {
     let mut own = in_directory(directory.path());
     let peer = file::open(directory.path(), "job", 0, own.identity(), 1).unwrap();
     own.activate(1).unwrap();
-    let other = OpenOptions::new()
-        .write(true)
-        .open(own.path().unwrap())
-        .unwrap();
+    let other = OpenOptions::new().write(true).open(own.path().unwrap()).unwrap();
     other.set_len(4096).unwrap();
-    assert!(matches!(
-        peer.pair(),
-        Err(RegionError::WrongSize { found: 4096, .. })
-    ));
+    assert!(matches!(peer.pair(), Err(RegionError::WrongSize { found: 4096, .. })));
     let mut own = in_directory(directory.path());
-    let other = OpenOptions::new()
-        .write(true)
-        .open(own.path().unwrap())
-        .unwrap();
+    let other = OpenOptions::new().write(true).open(own.path().unwrap()).unwrap();
     other.set_len(4096).unwrap();
-    assert!(matches!(
-        own.activate(1),
-        Err(RegionError::WrongSize { found: 4096, .. })
-    ));
+    assert!(matches!(own.activate(1), Err(RegionError::WrongSize { found: 4096, .. })));
 }
 
 #[test]
 fn a_directory_that_does_not_exist_is_named() {
     let missing = Path::new("/nonexistent/shared");
-    let refused = file::create(missing, "job", 0, layout(), 0)
-        .unwrap_err()
-        .to_string();
+    let refused = file::create(missing, "job", 0, layout(), 0).unwrap_err().to_string();
     assert!(refused.contains("/nonexistent/shared") && refused.contains("COHOST_SHM_DIR"));
     assert!(file::clean_stale(missing).is_err());
     assert!(file::available(missing).is_err());

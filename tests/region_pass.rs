@@ -18,12 +18,7 @@ fn job(name: &str) -> String {
 }
 
 fn address<'a>(job: &'a str, mailbox: &Mailbox) -> Address<'a> {
-    Address {
-        job,
-        rank: 1,
-        epoch: 7,
-        secret: mailbox.secret(),
-    }
+    Address { job, rank: 1, epoch: 7, secret: mailbox.secret() }
 }
 
 fn descriptor() -> File {
@@ -42,9 +37,7 @@ fn letter(secret: &[u8; 16]) -> Vec<u8> {
 /// Sends anything at all, with any number of descriptors, to whoever has bound a mailbox.
 fn send_raw(to: &Mailbox, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> bool {
     use socket2::{Domain, MsgHdr, SockAddr, Socket, Type};
-    let name = UnixDatagram::from(to.as_fd().try_clone_to_owned().unwrap())
-        .local_addr()
-        .unwrap();
+    let name = UnixDatagram::from(to.as_fd().try_clone_to_owned().unwrap()).local_addr().unwrap();
     let mut path = vec![0];
     path.extend(name.as_abstract_name().unwrap());
     use std::os::unix::ffi::OsStringExt;
@@ -93,17 +86,9 @@ fn a_descriptor_arrives_with_its_rank_and_epoch() {
 
 #[test]
 fn a_mailbox_that_is_not_there_is_said_to_be_missing() {
-    let to = Address {
-        job: &job("nobody"),
-        rank: 1,
-        epoch: 7,
-        secret: [0; 16],
-    };
+    let to = Address { job: &job("nobody"), rank: 1, epoch: 7, secret: [0; 16] };
     let refused = send_fd(&to, 0, 0, descriptor().as_fd());
-    assert!(
-        matches!(refused, Err(PassError::NobodyThere { rank: 1 })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(PassError::NobodyThere { rank: 1 })), "{refused:?}");
 }
 
 #[test]
@@ -118,11 +103,7 @@ fn mailboxes_of_other_jobs_ranks_and_epochs_are_other_mailboxes() {
     ];
     assert!(others.iter().all(|other| other.secret() != first.secret()));
     send_fd(&address(&one, &first), 0, 0, descriptor().as_fd()).unwrap();
-    assert!(
-        others
-            .iter()
-            .all(|other| other.receive().unwrap().is_none())
-    );
+    assert!(others.iter().all(|other| other.receive().unwrap().is_none()));
     assert!(first.receive().unwrap().is_some());
 }
 
@@ -139,10 +120,7 @@ fn a_full_mailbox_means_later_and_loses_nothing() {
     for rank in 0..delivered {
         assert_eq!(mailbox.receive().unwrap().unwrap().from_rank, rank);
     }
-    assert_eq!(
-        send_fd(&to, 0, 0, descriptor().as_fd()).unwrap(),
-        Sent::Delivered
-    );
+    assert_eq!(send_fd(&to, 0, 0, descriptor().as_fd()).unwrap(), Sent::Delivered);
 }
 
 #[test]
@@ -173,14 +151,8 @@ fn hostile_datagrams_are_dropped_and_their_descriptors_closed() {
     ];
     for bytes in letters {
         for count in [0, 1, 2, 3, 60, 253] {
-            assert!(
-                send_raw(&mailbox, bytes, &vec![file.as_fd(); count]),
-                "not sent"
-            );
-            assert!(
-                mailbox.receive().unwrap().is_none(),
-                "{bytes:x?} with {count} descriptors"
-            );
+            assert!(send_raw(&mailbox, bytes, &vec![file.as_fd(); count]), "not sent");
+            assert!(mailbox.receive().unwrap().is_none(), "{bytes:x?} with {count} descriptors");
             assert_eq!(open(), before, "{} bytes, {count} descriptors", bytes.len());
         }
     }
@@ -200,21 +172,13 @@ fn a_letter_from_another_user_is_refused() {
     let job = job("user");
     let mailbox = Mailbox::open(&job, 1, 7).unwrap();
     let name = UnixDatagram::from(mailbox.as_fd().try_clone_to_owned().unwrap());
-    let name = name
-        .local_addr()
-        .unwrap()
-        .as_abstract_name()
-        .unwrap()
-        .to_vec();
+    let name = name.local_addr().unwrap().as_abstract_name().unwrap().to_vec();
     // The real attack, from a process of another user: only root can play that part.
     let mut other = Command::new(std::env::current_exe().unwrap());
     other
         .args(["--exact", "letter_writer", "--ignored", "--test-threads=1"])
         .env("COHOST_TEST_NAME", String::from_utf8(name).unwrap())
-        .env(
-            "COHOST_TEST_SECRET",
-            u128::from_le_bytes(mailbox.secret()).to_string(),
-        );
+        .env("COHOST_TEST_SECRET", u128::from_le_bytes(mailbox.secret()).to_string());
     use std::os::unix::process::CommandExt;
     // SAFETY: a query.
     if unsafe { libc::getuid() } != 0 {
@@ -223,10 +187,7 @@ fn a_letter_from_another_user_is_refused() {
     }
     let as_ourselves = other.output().unwrap();
     assert!(as_ourselves.status.success(), "{as_ourselves:?}");
-    assert!(
-        mailbox.receive().unwrap().is_some(),
-        "the same letter from our own user"
-    );
+    assert!(mailbox.receive().unwrap().is_some(), "the same letter from our own user");
     let Ok(as_another) = other.uid(65534).gid(65534).output() else {
         eprintln!("skipped: another user cannot run this test's file");
         return;
@@ -241,17 +202,12 @@ fn letter_writer() {
     let Ok(name) = std::env::var("COHOST_TEST_NAME") else {
         return;
     };
-    let secret: u128 = std::env::var("COHOST_TEST_SECRET")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let secret: u128 = std::env::var("COHOST_TEST_SECRET").unwrap().parse().unwrap();
     // `send_fd` only knows numbers; the name says which.
     let mut parts = name.split('/').skip(1);
     let hash = parts.next().unwrap().to_owned();
     let socket = UnixDatagram::unbound().unwrap();
-    socket
-        .connect_addr(&SocketAddr::from_abstract_name(&name).unwrap())
-        .unwrap();
+    socket.connect_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     assert_eq!(hash.len(), 16);
     let mut raw = vec![0_u8; 24];
     raw[..8].copy_from_slice(&20_u64.to_ne_bytes());
@@ -261,12 +217,8 @@ fn letter_writer() {
     raw[16..20].copy_from_slice(&file.as_raw_fd().to_ne_bytes());
     let bytes = letter(&secret.to_le_bytes());
     let parts = [IoSlice::new(&bytes)];
-    let message = socket2::MsgHdr::new()
-        .with_buffers(&parts)
-        .with_control(&raw);
-    socket2::SockRef::from(&socket)
-        .sendmsg(&message, 0)
-        .unwrap();
+    let message = socket2::MsgHdr::new().with_buffers(&parts).with_control(&raw);
+    socket2::SockRef::from(&socket).sendmsg(&message, 0).unwrap();
 }
 
 #[test]

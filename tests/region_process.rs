@@ -21,13 +21,7 @@ fn layout() -> SectionLayout {
 /// Starts the test `name` of this file in a process of its own.
 fn child(name: &str, env: &[(&str, String)]) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            name,
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
         .envs(env.iter().map(|(key, value)| (key, value)))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -63,11 +57,7 @@ fn count_together(own: &OwnSection, peer: &PeerSection, first: bool) {
         while theirs.load_u32(0) < round {
             let armed = sleeper.arm();
             if theirs.load_u32(0) < round {
-                assert_eq!(
-                    armed.sleep(LONG).unwrap(),
-                    Woken::Rung,
-                    "a wake-up was lost"
-                );
+                assert_eq!(armed.sleep(LONG).unwrap(), Woken::Rung, "a wake-up was lost");
             }
         }
         if !first {
@@ -78,11 +68,7 @@ fn count_together(own: &OwnSection, peer: &PeerSection, first: bool) {
 }
 
 fn identity(index: u32, epoch: &str) -> Identity {
-    Identity {
-        layout: layout(),
-        index,
-        epoch: epoch.parse().unwrap(),
-    }
+    Identity { layout: layout(), index, epoch: epoch.parse().unwrap() }
 }
 
 #[test]
@@ -105,12 +91,8 @@ fn ranks_of_two_processes_pass_their_sections_and_wake_each_other() {
     let peer_epoch = said(&mut out, "EPOCH ");
     let peer_secret: u128 = said(&mut out, "SECRET ").parse().unwrap();
     let expected = identity(1, &peer_epoch);
-    let to = Address {
-        job: &job,
-        rank: 1,
-        epoch: expected.epoch,
-        secret: peer_secret.to_le_bytes(),
-    };
+    let to =
+        Address { job: &job, rank: 1, epoch: expected.epoch, secret: peer_secret.to_le_bytes() };
     send_fd(&to, 0, epoch, own.fd().unwrap()).unwrap();
     let peer = adopt_from(&mailbox, &expected, 0);
     count_together(&own, &peer, true);
@@ -137,10 +119,7 @@ fn rank_one() {
         return;
     };
     let expected = identity(0, &std::env::var("COHOST_TEST_EPOCH").unwrap());
-    let secret: u128 = std::env::var("COHOST_TEST_SECRET")
-        .unwrap()
-        .parse()
-        .unwrap();
+    let secret: u128 = std::env::var("COHOST_TEST_SECRET").unwrap().parse().unwrap();
     let mut own = posix::create_memfd(layout(), 1).unwrap();
     own.activate(0).unwrap();
     let epoch = own.identity().epoch;
@@ -148,12 +127,7 @@ fn rank_one() {
     println!("EPOCH {epoch}");
     println!("SECRET {}", u128::from_le_bytes(mailbox.secret()));
     std::io::stdout().flush().unwrap();
-    let to = Address {
-        job: &job,
-        rank: 0,
-        epoch: expected.epoch,
-        secret: secret.to_le_bytes(),
-    };
+    let to = Address { job: &job, rank: 0, epoch: expected.epoch, secret: secret.to_le_bytes() };
     send_fd(&to, 1, epoch, own.fd().unwrap()).unwrap();
     let peer = adopt_from(&mailbox, &expected, 1);
     count_together(&own, &peer, false);
@@ -164,20 +138,13 @@ fn a_killed_ranks_file_is_found_and_removed_and_its_peer_still_reads() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = child(
         "rank_to_be_killed",
-        &[(
-            "COHOST_TEST_DIRECTORY",
-            directory.path().display().to_string(),
-        )],
+        &[("COHOST_TEST_DIRECTORY", directory.path().display().to_string())],
     );
     let mut out = BufReader::new(child.stdout.take().unwrap());
     let expected = identity(0, &said(&mut out, "EPOCH "));
     let peer = file::open(directory.path(), "job", 4, &expected, 1).unwrap();
     let pair = peer.pair().unwrap();
-    assert_eq!(
-        file::clean_stale(directory.path()).unwrap(),
-        0,
-        "its owner lives"
-    );
+    assert_eq!(file::clean_stale(directory.path()).unwrap(), 0, "its owner lives");
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(file::clean_stale(directory.path()).unwrap(), 1);

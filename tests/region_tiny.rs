@@ -19,12 +19,7 @@ fn tiny(test: &str, bytes: usize) -> Option<PathBuf> {
         return Some(directory.into());
     }
     let namespace = ["--user", "--map-root-user", "--mount"];
-    if !Command::new("unshare")
-        .args(namespace)
-        .arg("true")
-        .status()
-        .is_ok_and(|s| s.success())
-    {
+    if !Command::new("unshare").args(namespace).arg("true").status().is_ok_and(|s| s.success()) {
         eprintln!("skipped: no namespaces of our own here");
         return None;
     }
@@ -67,19 +62,11 @@ fn activation_on_a_full_store_names_the_bytes_and_can_be_tried_again() {
         }
     };
     assert_eq!(active, 3, "three blocks of 324 KiB fit into 1 MiB");
-    let RegionError::NoSpace {
-        needed, available, ..
-    } = &refused
-    else {
-        panic!("{refused:?}")
-    };
+    let RegionError::NoSpace { needed, available, .. } = &refused else { panic!("{refused:?}") };
     assert_eq!(*needed, layout.block_bytes() as u64);
     let available = available.unwrap();
     assert!(available < *needed);
-    assert!(
-        refused.to_string().contains(&needed.to_string()),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains(&needed.to_string()), "{refused}");
     // Those that are active work to the last byte.
     for peer in 1..=active {
         let pair = own.pair(peer).unwrap();
@@ -129,8 +116,7 @@ fn a_peer_that_lies_about_its_memory_is_an_error_and_not_a_signal() {
     let full = (1..16).find(|&peer| own.activate(peer).is_err()).unwrap();
     // Use up what is left, then claim that the block is there.
     let _ = std::fs::write(directory.join("filler"), vec![0; 1 << 20]);
-    own.window()
-        .store_u32(layout.active_offset(full).unwrap(), 1);
+    own.window().store_u32(layout.active_offset(full).unwrap(), 1);
     let seen = file::open(&directory, "job", 0, own.identity(), full).unwrap();
     assert!(matches!(seen.pair(), Err(RegionError::Unbacked { .. })));
 }
@@ -166,18 +152,12 @@ fn a_limit_on_file_sizes_is_an_error_and_not_a_signal() {
         let directory = tempfile::tempdir().unwrap();
         let layout = SectionLayout::new(16, Geometry::default()).unwrap();
         let refused = create(directory.path(), layout).unwrap_err();
-        assert!(
-            matches!(refused, RegionError::FileLimit { .. }),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, RegionError::FileLimit { .. }), "{refused:?}");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         return;
     }
     let status = Command::new("sh")
-        .args([
-            "-c",
-            "ulimit -f 64 && exec \"$0\" --exact \"$1\" --test-threads=1",
-        ])
+        .args(["-c", "ulimit -f 64 && exec \"$0\" --exact \"$1\" --test-threads=1"])
         .arg(std::env::current_exe().unwrap())
         .arg("a_limit_on_file_sizes_is_an_error_and_not_a_signal")
         .env(MARK, "1")

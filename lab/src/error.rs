@@ -80,18 +80,12 @@ pub enum LabError {
 impl LabError {
     /// An [`LabError::Io`] that names a path.
     pub(crate) fn at(doing: &str, path: &Path, source: io::Error) -> LabError {
-        LabError::Io {
-            what: format!("{doing} {}", path.display()),
-            source,
-        }
+        LabError::Io { what: format!("{doing} {}", path.display()), source }
     }
 
     /// An [`LabError::Io`] without a path.
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> LabError {
-        LabError::Io {
-            what: what.into(),
-            source,
-        }
+        LabError::Io { what: what.into(), source }
     }
 
     /// Whether the remedy is to prepare the machine, so that a test may be skipped.

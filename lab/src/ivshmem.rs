@@ -34,10 +34,7 @@ pub fn serve(
     end: BorrowedFd<'_>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let mut server = Server {
-        clients: BTreeMap::new(),
-        vectors,
-    };
+    let mut server = Server { clients: BTreeMap::new(), vectors };
     loop {
         let (ending, waiting, gone) = server.wait(listener, end)?;
         if ending {
@@ -95,10 +92,7 @@ impl Server {
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let numbers = self.clients.keys().zip(ready.iter().skip(2));
         // Clients say nothing: what is readable is their end, or a breach that ends them.
-        let gone = numbers
-            .filter(|(_, ready)| **ready)
-            .map(|(number, _)| *number)
-            .collect();
+        let gone = numbers.filter(|(_, ready)| **ready).map(|(number, _)| *number).collect();
         let at = |place: usize| ready.get(place).copied().unwrap_or(false);
         Ok((at(0), at(1), gone))
     }
@@ -153,17 +147,8 @@ fn send(to: &UnixStream, value: i64, fd: Option<BorrowedFd<'_>>) -> io::Result<(
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     }
-    let sent = sendmsg(
-        to,
-        &[IoSlice::new(&bytes)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?;
-    if sent == bytes.len() {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::WriteZero.into())
-    }
+    let sent = sendmsg(to, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 #[cfg(test)]
@@ -187,11 +172,7 @@ mod tests {
             let (end, hold) = io::pipe().unwrap();
             let thread =
                 std::thread::spawn(move || serve(&listener, &region, vectors, end.as_fd()));
-            Running {
-                dir,
-                thread: Some(thread),
-                end: Some(hold),
-            }
+            Running { dir, thread: Some(thread), end: Some(hold) }
         }
 
         fn connect(&self) -> UnixStream {
@@ -239,25 +220,13 @@ mod tests {
         assert_eq!((mark, text.as_str()), (-1, "memory"));
         assert_eq!(numbers(&first, 2), [(0, true); 2]);
         let second = server.connect();
-        let all = [
-            (0, false),
-            (1, false),
-            (-1, true),
-            (0, true),
-            (0, true),
-            (1, true),
-            (1, true),
-        ];
+        let all = [(0, false), (1, false), (-1, true), (0, true), (0, true), (1, true), (1, true)];
         assert_eq!(numbers(&second, 7), all);
         assert_eq!(numbers(&first, 2), [(1, true); 2]);
         drop(second);
         assert_eq!(numbers(&first, 1), [(1, false)]);
         let third = server.connect();
-        assert_eq!(
-            numbers(&third, 2),
-            [(0, false), (1, false)],
-            "the number is free again"
-        );
+        assert_eq!(numbers(&third, 2), [(0, false), (1, false)], "the number is free again");
     }
 
     #[test]

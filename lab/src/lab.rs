@@ -87,16 +87,10 @@ impl LabOptions {
     pub fn check(&self) -> Result<(), LabError> {
         let wrong = |text: String| Err(LabError::Options(text));
         if !(1..=200).contains(&self.hosts) || !(1..=200).contains(&self.vms) {
-            return wrong(format!(
-                "layout {}x{}: each must be 1 to 200",
-                self.hosts, self.vms
-            ));
+            return wrong(format!("layout {}x{}: each must be 1 to 200", self.hosts, self.vms));
         }
         if self.region_mib != 0 && !self.region_mib.is_power_of_two() {
-            return wrong(format!(
-                "a region of {} MiB: PCI needs a power of two",
-                self.region_mib
-            ));
+            return wrong(format!("a region of {} MiB: PCI needs a power of two", self.region_mib));
         }
         if self.hypervisor != Hypervisor::Qemu && self.nic != Nic::Virtio {
             return wrong(format!(
@@ -132,12 +126,7 @@ impl Lab {
         let depot = options.depot.clone().map_or_else(Depot::open, Ok)?;
         let mut builder = Builder::new(options, &depot)?;
         let (guests, how) = builder.boot(&depot)?;
-        let lab = Lab {
-            guests,
-            how,
-            _servers: builder.servers,
-            _run: builder.run,
-        };
+        let lab = Lab { guests, how, _servers: builder.servers, _run: builder.run };
         let deadline = Instant::now() + options.boot_limit;
         for guest in &lab.guests {
             guest.wait_for_agent(deadline)?;
@@ -183,14 +172,7 @@ impl<'a> Builder<'a> {
         };
         let run = Arc::new(Run::begin(depot)?);
         let network = Network::build(&run, options.hosts)?;
-        Ok(Builder {
-            options,
-            program,
-            run,
-            network,
-            token: Token::random()?,
-            servers: Vec::new(),
-        })
+        Ok(Builder { options, program, run, network, token: Token::random()?, servers: Vec::new() })
     }
 
     fn boot(&mut self, depot: &Depot) -> Result<Booting, LabError> {
@@ -276,11 +258,7 @@ impl<'a> Builder<'a> {
     ) -> Result<String, LabError> {
         let mut files = dom0::files(xen)?;
         files.push((xen::GUEST_KERNEL.into(), 0o644, tools::read(&kernel.elf)?));
-        files.push((
-            xen::GUEST_IMAGE.into(),
-            0o644,
-            tools::read(&self.run.path(guest))?,
-        ));
+        files.push((xen::GUEST_IMAGE.into(), 0o644, tools::read(&self.run.path(guest))?));
         let wanted = [xen::NIC.modules(), dom0::MODULES].concat();
         let bytes = Initramfs {
             busybox: &depot.busybox()?,

@@ -1,7 +1,7 @@
 //! The lab: boots real virtual machines on this machine and runs programs inside them.
 //!
 //! Where to start reading: [`Lab::up`] boots a layout of guests ([`lab`]), [`guest`] knows the
-//! hypervisors, [`setup`] fetches what they boot from and [`image`] puts that together, [`agent`]
+//! hypervisors, [`setup()`] fetches what they boot from and [`image`] puts that together, [`agent`]
 //! is what runs inside each guest, [`ivshmem`] serves doorbells, and [`remote`] is how a program there is handled from here.
 //! All that a run makes has its id in its name and is removed with it (`run`).
 //!

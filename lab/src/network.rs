@@ -34,9 +34,7 @@ impl Network {
         }
         let network = Network {
             switch: run.namespace("sw"),
-            hosts: (0..hosts)
-                .map(|host| run.namespace(&format!("h{host}")))
-                .collect(),
+            hosts: (0..hosts).map(|host| run.namespace(&format!("h{host}"))).collect(),
         };
         make_namespace(&network.switch)?;
         let address = format!("{}/16", Network::own_address());
@@ -44,9 +42,7 @@ impl Network {
         for (host, namespace) in network.hosts.iter().enumerate() {
             make_namespace(namespace)?;
             let port = format!("host{host}");
-            let link = [
-                "link", "add", &port, "type", "veth", "peer", "name", "uplink", "netns",
-            ];
+            let link = ["link", "add", &port, "type", "veth", "peer", "name", "uplink", "netns"];
             ip(&network.switch, &[&link[..], &[namespace]].concat())?;
             for (place, device) in [(&network.switch, port.as_str()), (namespace, "uplink")] {
                 ip(place, &["link", "set", device, "master", "br0", "up"])?;
@@ -114,17 +110,8 @@ fn make_namespace(name: &str) -> Result<(), LabError> {
         }
     })?;
     ip(name, &["link", "set", "lo", "up"])?;
-    let bridge = [
-        "link",
-        "add",
-        "br0",
-        "type",
-        "bridge",
-        "forward_delay",
-        "0",
-        "mcast_snooping",
-        "0",
-    ];
+    let bridge =
+        ["link", "add", "br0", "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"];
     ip(name, &bridge)?;
     ip(name, &["link", "set", "br0", "up"])
 }
@@ -132,9 +119,7 @@ fn make_namespace(name: &str) -> Result<(), LabError> {
 /// Limits what leaves through a device to 1 Gbit/s. The burst holds the largest packet that
 /// segmentation offload makes, several times.
 fn limit(namespace: &str, device: &str) -> Result<(), LabError> {
-    let args = [
-        "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf",
-    ];
+    let args = ["-n", namespace, "qdisc", "add", "dev", device, "root", "tbf"];
     let rate = ["rate", "1gbit", "burst", "256kb", "latency", "20ms"];
     tools::text("tc", &[&args[..], &rate].concat()).map(drop)
 }

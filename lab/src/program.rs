@@ -75,13 +75,7 @@ fn cargo(what: &[&str], profile: Profile) -> Result<String, LabError> {
     command
         .current_dir(workspace)
         .args(what)
-        .args([
-            "--package",
-            "cohost",
-            "--quiet",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(["--package", "cohost", "--quiet", "--message-format", "json-render-diagnostics"])
         .args(["--target", &target, "--target-dir"])
         .arg(workspace.join("target/lab"))
         .env("RUSTFLAGS", "-C target-feature=+crt-static")

@@ -81,9 +81,9 @@ impl RemoteProcess {
         stream.write_all(&[HELLO, token.as_str().as_bytes()].concat())?;
         match read_frame(stream)? {
             (Channel::Ready, _) => Ok(()),
-            (channel, _) => Err(io::Error::other(format!(
-                "it answered the greeting with {channel:?}"
-            ))),
+            (channel, _) => {
+                Err(io::Error::other(format!("it answered the greeting with {channel:?}")))
+            }
         }
     }
 
@@ -94,25 +94,17 @@ impl RemoteProcess {
         start: &Start,
         guest: &str,
     ) -> Result<RemoteProcess, LabError> {
-        let fault = |reason: String| LabError::Agent {
-            guest: guest.to_owned(),
-            reason,
-        };
+        let fault = |reason: String| LabError::Agent { guest: guest.to_owned(), reason };
         let greeted = RemoteProcess::greet(&mut stream, token);
         greeted.map_err(|error| fault(error.to_string()))?;
         let payload = start.encode().map_err(|error| fault(error.to_string()))?;
         let mut bytes = Vec::new();
         frame::encode(Channel::Start, &payload, &mut bytes);
-        let answer = stream
-            .write_all(&bytes)
-            .and_then(|()| read_frame(&mut stream));
+        let answer = stream.write_all(&bytes).and_then(|()| read_frame(&mut stream));
         let id = match answer.map_err(|error| fault(error.to_string()))? {
             (Channel::Started, id) => id.first_chunk().map_or(0, |id| u32::from_le_bytes(*id)),
             (Channel::Failed, text) => {
-                return Err(fault(format!(
-                    "cannot start {}",
-                    String::from_utf8_lossy(&text)
-                )));
+                return Err(fault(format!("cannot start {}", String::from_utf8_lossy(&text))));
             }
             (channel, _) => return Err(fault(format!("it answered Start with {channel:?}"))),
         };
@@ -140,10 +132,7 @@ impl RemoteProcess {
 
     /// How it ended; nothing while it runs. Its output may still be on its way in the pipes.
     pub fn try_wait(&self) -> Option<RemoteExit> {
-        self.exit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.exit.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits for its end, at most so long.
@@ -245,22 +234,20 @@ fn relay(stream: TcpStream, pmi: bool, id: u32) -> io::Result<RemoteProcess> {
     };
     let exit = Arc::new(Mutex::new(None));
     let told = Arc::clone(&exit);
-    std::thread::Builder::new()
-        .name("relay".into())
-        .spawn(move || {
-            let mut not_yet = Some(not_yet);
-            let mut tell = |how: RemoteExit| {
-                let mut exit = told.lock().unwrap_or_else(PoisonError::into_inner);
-                exit.get_or_insert(how);
-                not_yet = None;
-            };
-            let lost = match turn(&mut pump, &mut tell) {
-                Ok(()) => "the agent closed it".to_owned(),
-                Err(error) => error.to_string(),
-            };
-            tell(RemoteExit::Lost(lost));
-            deliver(&mut pump);
-        })?;
+    std::thread::Builder::new().name("relay".into()).spawn(move || {
+        let mut not_yet = Some(not_yet);
+        let mut tell = |how: RemoteExit| {
+            let mut exit = told.lock().unwrap_or_else(PoisonError::into_inner);
+            exit.get_or_insert(how);
+            not_yet = None;
+        };
+        let lost = match turn(&mut pump, &mut tell) {
+            Ok(()) => "the agent closed it".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tell(RemoteExit::Lost(lost));
+        deliver(&mut pump);
+    })?;
     Ok(RemoteProcess {
         stdin: Some(stdin),
         stdout: Some(stdout),

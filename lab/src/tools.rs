@@ -50,11 +50,7 @@ pub(crate) fn run(command: &mut Command) -> Result<Output, LabError> {
     if said.is_empty() {
         said = tail(&String::from_utf8_lossy(&output.stdout), 8);
     }
-    Err(LabError::Tool {
-        command: shown(command),
-        status: output.status.to_string(),
-        stderr: said,
-    })
+    Err(LabError::Tool { command: shown(command), status: output.status.to_string(), stderr: said })
 }
 
 /// [`run`] of a tool found by name, with these arguments; its standard output as text.

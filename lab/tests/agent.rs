@@ -70,12 +70,7 @@ fn megabytes_go_there_and_back_unchanged() {
         });
         stdout.read_to_end(&mut back).unwrap();
     });
-    assert!(
-        back == data,
-        "{} of {} bytes came back",
-        back.len(),
-        data.len()
-    );
+    assert!(back == data, "{} of {} bytes came back", back.len(), data.len());
     assert_eq!(cat.wait(LIMIT), Some(RemoteExit::Code(0)));
 }
 
@@ -96,10 +91,7 @@ fn a_rank_that_reads_no_input_still_gets_its_pmi_answers() {
     assert_eq!(rank.wait(LIMIT), Some(RemoteExit::Code(5)));
     let mut rest = Vec::new();
     pmi.read_to_end(&mut rest).unwrap();
-    assert!(
-        rest.is_empty(),
-        "the rank's end is the end of its PMI connection"
-    );
+    assert!(rest.is_empty(), "the rank's end is the end of its PMI connection");
     drop(rank);
     assert!(jam.join().unwrap().is_err(), "nobody reads it any more");
 }
@@ -127,17 +119,11 @@ fn dropping_it_kills_the_program_and_its_children() {
 #[test]
 fn a_program_that_is_not_there_is_named() {
     let (address, token) = agent();
-    let start = Start {
-        program: "/no/such/program".into(),
-        ..Start::default()
-    };
+    let start = Start { program: "/no/such/program".into(), ..Start::default() };
     let stream = TcpStream::connect(address).unwrap();
     let error = RemoteProcess::start(stream, &token, &start, "guest h0v1").unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("/no/such/program") && text.contains("h0v1"),
-        "{text}"
-    );
+    assert!(text.contains("/no/such/program") && text.contains("h0v1"), "{text}");
 }
 
 #[test]
@@ -164,10 +150,7 @@ fn strangers_and_nonsense_are_sent_away_and_the_agent_lives_on() {
         let mut answer = Vec::new();
         // A reset is as good an answer as an end.
         let _ = stream.read_to_end(&mut answer);
-        assert!(
-            answer.len() <= 5,
-            "attempt {n} was answered with {answer:?}"
-        );
+        assert!(answer.len() <= 5, "attempt {n} was answered with {answer:?}");
     }
     let mut stream = TcpStream::connect(address).unwrap();
     RemoteProcess::greet(&mut stream, &token).unwrap();
@@ -185,9 +168,7 @@ fn an_agent_that_goes_away_is_a_lost_program_not_a_hang() {
         let mut some = [0; 64];
         let _ = stream.read(&mut some).unwrap();
         stream.write_all(&[10, 4, 0, 0, 0, 1, 0, 0, 0]).unwrap();
-        stream
-            .write_all(&[3, 2, 0, 0, 0, b'h', b'i', 3, 200])
-            .unwrap();
+        stream.write_all(&[3, 2, 0, 0, 0, b'h', b'i', 3, 200]).unwrap();
     });
     let stream = TcpStream::connect(address).unwrap();
     let token = Token::random().unwrap();
@@ -195,10 +176,6 @@ fn an_agent_that_goes_away_is_a_lost_program_not_a_hang() {
     let process = RemoteProcess::start(stream, &token, &start, "fake").unwrap();
     fake.join().unwrap();
     let output = process.output(LIMIT);
-    assert!(
-        matches!(output.exit, RemoteExit::Lost(_)),
-        "{:?}",
-        output.exit
-    );
+    assert!(matches!(output.exit, RemoteExit::Lost(_)), "{:?}", output.exit);
     assert_eq!(output.stdout, b"hi");
 }

@@ -30,12 +30,7 @@ impl Buffer {
     pub(super) fn new(used: usize, cycle_bytes: usize) -> Buffer {
         let stride = used.next_multiple_of(LINE).max(LINE);
         let places = (cycle_bytes / stride).max(1);
-        Buffer {
-            lines: vec![Line([0; LINE]); places * stride / LINE],
-            used,
-            stride,
-            places,
-        }
+        Buffer { lines: vec![Line([0; LINE]); places * stride / LINE], used, stride, places }
     }
 
     fn start(&self, repetition: u64) -> usize {
@@ -81,12 +76,8 @@ impl Buffer {
 /// How many bytes to cycle through so that a message is not in the cache when its turn comes again.
 pub(super) fn off_cache_bytes() -> usize {
     let path = "/sys/devices/system/cpu/cpu0/cache/index3/size";
-    let told = std::fs::read_to_string(path)
-        .ok()
-        .and_then(|text| parse_cache_size(&text));
-    told.unwrap_or(CACHE_BYTES_DEFAULT)
-        .saturating_mul(2)
-        .min(CYCLE_BYTES_MAX)
+    let told = std::fs::read_to_string(path).ok().and_then(|text| parse_cache_size(&text));
+    told.unwrap_or(CACHE_BYTES_DEFAULT).saturating_mul(2).min(CYCLE_BYTES_MAX)
 }
 
 /// Reads sysfs's `32768K`.
@@ -94,11 +85,7 @@ fn parse_cache_size(text: &str) -> Option<usize> {
     let text = text.trim();
     match text.strip_suffix('K') {
         Some(kib) => kib.parse::<usize>().ok()?.checked_mul(1024),
-        None => text
-            .strip_suffix('M')?
-            .parse::<usize>()
-            .ok()?
-            .checked_mul(1 << 20),
+        None => text.strip_suffix('M')?.parse::<usize>().ok()?.checked_mul(1 << 20),
     }
 }
 
@@ -145,11 +132,7 @@ pub(super) fn write_pattern(bytes: &mut [u8], mark: Mark) {
 
 /// Counts the bytes that are not the pattern of `mark`.
 pub(super) fn wrong_bytes(bytes: &[u8], mark: Mark) -> u64 {
-    bytes
-        .iter()
-        .zip(mark.stream())
-        .filter(|(byte, value)| **byte != *value)
-        .count() as u64
+    bytes.iter().zip(mark.stream()).filter(|(byte, value)| **byte != *value).count() as u64
 }
 
 /// The number that `rank` contributes at `index`: small and whole, so that sums of floats are exact for up to
@@ -170,11 +153,7 @@ pub(super) fn write_summands(floats: &mut [f32], rank: u32, repetition: u64) {
 pub(super) fn wrong_sums(floats: &[f32], first: usize, ranks: u32, repetition: u64) -> u64 {
     let expected =
         |index: usize| -> f32 { (0..ranks).map(|r| summand(r, index, repetition)).sum() };
-    let wrong = floats
-        .iter()
-        .enumerate()
-        .filter(|(i, v)| **v != expected(first + *i))
-        .count();
+    let wrong = floats.iter().enumerate().filter(|(i, v)| **v != expected(first + *i)).count();
     wrong as u64 * size_of::<f32>() as u64
 }
 
@@ -182,11 +161,7 @@ pub(super) fn wrong_sums(floats: &[f32], first: usize, ranks: u32, repetition: u
 mod tests {
     use super::*;
 
-    const MARK: Mark = Mark {
-        from: 1,
-        to: 2,
-        repetition: 3,
-    };
+    const MARK: Mark = Mark { from: 1, to: 2, repetition: 3 };
 
     #[test]
     fn every_changed_byte_is_found() {
@@ -204,14 +179,9 @@ mod tests {
     fn bytes_of_another_sender_receiver_or_repetition_are_found() {
         let mut bytes = vec![0; 1024];
         write_pattern(&mut bytes, MARK);
-        for other in [
-            Mark { from: 2, ..MARK },
-            Mark { to: 1, ..MARK },
-            Mark {
-                repetition: 2,
-                ..MARK
-            },
-        ] {
+        for other in
+            [Mark { from: 2, ..MARK }, Mark { to: 1, ..MARK }, Mark { repetition: 2, ..MARK }]
+        {
             assert!(wrong_bytes(&bytes, other) > 900, "{other:?}");
         }
         bytes.rotate_left(8);
@@ -251,10 +221,7 @@ mod tests {
     #[test]
     fn without_cycling_there_is_one_place() {
         let buffer = Buffer::new(0, 0);
-        assert_eq!(
-            (buffer.places, buffer.bytes(5).len(), buffer.floats(5).len()),
-            (1, 0, 0)
-        );
+        assert_eq!((buffer.places, buffer.bytes(5).len(), buffer.floats(5).len()), (1, 0, 0));
         assert_eq!(Buffer::new(1 << 20, 0).bytes(77).len(), 1 << 20);
     }
 

@@ -253,10 +253,7 @@ impl Campaign {
             (stage.print)(&comparison)?;
         }
         let provenance = match there {
-            Some(there) => Provenance {
-                steal_us: stolen_us(&all),
-                ..there
-            },
+            Some(there) => Provenance { steal_us: stolen_us(&all), ..there },
             None => gathered.finish(),
         };
         self.write(provenance, best, &all)?;
@@ -312,7 +309,7 @@ impl Campaign {
         Ok(series)
     }
 
-    fn options(&self, layout: Layout) -> RunOptions {
+    pub(super) fn options(&self, layout: Layout) -> RunOptions {
         RunOptions {
             // `check` has refused layouts of more ranks than fit.
             ranks: u32::try_from(layout.ranks(self.ranks_per_vm)).unwrap_or(u32::MAX),
@@ -349,18 +346,12 @@ impl Campaign {
 /// Memory that can be had without swapping, in bytes; `None` when the kernel does not tell.
 fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim()
-        .strip_suffix(" kB")?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The command line of a rank.
-fn worker_arguments(work: &Work) -> Vec<OsString> {
+pub(super) fn worker_arguments(work: &Work) -> Vec<OsString> {
     let sizes: Vec<_> = work.sizes.iter().map(u64::to_string).collect();
     let mut arguments = vec![
         "bench".to_owned(),
@@ -377,7 +368,7 @@ fn worker_arguments(work: &Work) -> Vec<OsString> {
 }
 
 /// The samples that rank 0 printed, or why the launch does not count.
-fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
+pub(super) fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
     if let Some(failure) = &outcome.failed {
         return Err(format!("rank {} {}", failure.rank, failure.cause));
     }
@@ -385,46 +376,32 @@ fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
         return Err(format!("it ended with exit code {}", outcome.exit_code));
     }
     let output = String::from_utf8_lossy(&outcome.captured);
-    let mut lines: Vec<_> = output
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let mut lines: Vec<_> = output.lines().filter(|line| !line.trim().is_empty()).collect();
     // One rank alone has no other's clock to compare with.
-    let last = lines
-        .last()
-        .and_then(|line| serde_json::from_str::<LastLine>(line).ok());
+    let last = lines.last().and_then(|line| serde_json::from_str::<LastLine>(line).ok());
     if last.is_some() {
         lines.pop();
     }
     let clock = last.map(|last| last.clock);
     let samples = lines.into_iter().map(|line| {
         let sample = serde_json::from_str::<Sample>(line);
-        sample
-            .map(|sample| Sample { clock, ..sample })
-            .map_err(|e| {
-                let start: String = line.chars().take(80).collect();
-                format!("rank 0 printed {start:?}, which is no sample ({e})")
-            })
+        sample.map(|sample| Sample { clock, ..sample }).map_err(|e| {
+            let start: String = line.chars().take(80).collect();
+            format!("rank 0 printed {start:?}, which is no sample ({e})")
+        })
     });
     let samples = samples.collect::<Result<Vec<_>, _>>()?;
-    if samples.is_empty() {
-        Err("rank 0 printed no sample".to_owned())
-    } else {
-        Ok(samples)
-    }
+    if samples.is_empty() { Err("rank 0 printed no sample".to_owned()) } else { Ok(samples) }
 }
 
-fn is_interrupted(outcome: &Outcome) -> bool {
+pub(super) fn is_interrupted(outcome: &Outcome) -> bool {
     let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
     outcome.failed.is_none() && signals.iter().any(|s| outcome.exit_code == 128 + s)
 }
 
 /// Time stolen from the ranks' machines in all samples, in microseconds.
 fn stolen_us(all: &[Series]) -> f64 {
-    let samples = all
-        .iter()
-        .flat_map(|series| series.samples.values())
-        .flatten();
+    let samples = all.iter().flat_map(|series| series.samples.values()).flatten();
     samples.map(|s| s.cpu_us.steal * s.repetitions as f64).sum()
 }
 
@@ -435,47 +412,25 @@ pub(crate) fn collect(layout: &str, samples: impl IntoIterator<Item = Sample>) -
         let Ok(benchmark) = sample.benchmark.parse::<Benchmark>() else {
             continue;
         };
-        let at = all
-            .iter()
-            .position(|s| s.benchmark == benchmark)
-            .unwrap_or_else(|| {
-                let (layout, ranks) = (layout.to_owned(), sample.ranks);
-                all.push(Series {
-                    benchmark,
-                    layout,
-                    ranks,
-                    samples: BTreeMap::new(),
-                });
-                all.len() - 1
-            });
-        all[at]
-            .samples
-            .entry(sample.bytes)
-            .or_default()
-            .push(sample);
+        let at = all.iter().position(|s| s.benchmark == benchmark).unwrap_or_else(|| {
+            let (layout, ranks) = (layout.to_owned(), sample.ranks);
+            all.push(Series { benchmark, layout, ranks, samples: BTreeMap::new() });
+            all.len() - 1
+        });
+        all[at].samples.entry(sample.bytes).or_default().push(sample);
     }
     all
 }
 
 /// Wrong bytes in all samples of a series.
 pub(crate) fn defects(series: &Series) -> u64 {
-    series
-        .samples
-        .values()
-        .flatten()
-        .filter_map(|s| s.defects)
-        .sum()
+    series.samples.values().flatten().filter_map(|s| s.defects).sum()
 }
 
 /// The result file of these series.
 pub(crate) fn document(provenance: Provenance, limits: Limits, all: &[Series]) -> Document {
     let results = all.iter().flat_map(results_of).collect();
-    Document {
-        schema: SCHEMA.to_owned(),
-        provenance,
-        limits,
-        results,
-    }
+    Document { schema: SCHEMA.to_owned(), provenance, limits, results, stated: Vec::new() }
 }
 
 fn results_of(series: &Series) -> Vec<BenchResult> {

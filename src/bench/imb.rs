@@ -57,14 +57,10 @@ pub fn table(table: &Table) -> String {
     line(&mut text, &format!("# #processes = {active} "));
     match table.ranks - active {
         0 => {}
-        1 => line(
-            &mut text,
-            "# ( 1 additional process waiting in MPI_Barrier)",
-        ),
-        idle => line(
-            &mut text,
-            &format!("# ( {idle} additional processes waiting in MPI_Barrier)"),
-        ),
+        1 => line(&mut text, "# ( 1 additional process waiting in MPI_Barrier)"),
+        idle => {
+            line(&mut text, &format!("# ( {idle} additional processes waiting in MPI_Barrier)"))
+        }
     }
     if active == 1 && table.benchmark.columns() == Columns::Time {
         line(&mut text, "# ( one rank sends to itself)");
@@ -145,25 +141,11 @@ mod tests {
 
     fn row(bytes: u64, repetitions: u64, times: [f64; 3], mbytes_per_s: f64) -> Row {
         let [t_min_us, t_max_us, t_avg_us] = times;
-        Row {
-            bytes,
-            repetitions,
-            t_min_us,
-            t_max_us,
-            t_avg_us,
-            mbytes_per_s,
-            defects: None,
-        }
+        Row { bytes, repetitions, t_min_us, t_max_us, t_avg_us, mbytes_per_s, defects: None }
     }
 
     fn of(benchmark: Benchmark, ranks: u32, rows: Vec<Row>) -> Table {
-        Table {
-            benchmark,
-            ranks,
-            checked: false,
-            notes: vec![],
-            rows,
-        }
+        Table { benchmark, ranks, checked: false, notes: vec![], rows }
     }
 
     /// The layout of IMB-MPI1 2019's output.
@@ -237,10 +219,7 @@ mod tests {
     #[test]
     fn one_rank_alone_says_that_it_talks_to_itself() {
         let text = table(&of(Benchmark::PingPong, 1, vec![]));
-        assert!(
-            text.contains("# #processes = 1 \n# ( one rank sends to itself)\n"),
-            "{text}"
-        );
+        assert!(text.contains("# #processes = 1 \n# ( one rank sends to itself)\n"), "{text}");
         assert!(!table(&of(Benchmark::Alltoall, 1, vec![])).contains("itself"));
     }
 

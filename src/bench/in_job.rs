@@ -49,18 +49,12 @@ pub enum InJobError {
 /// # Errors
 /// [`InJobError`].
 pub fn worker(work: &Work) -> Result<(), InJobError> {
-    let job = crate::init().map_err(|source| InJobError::Job {
-        action: "join",
-        source,
-    })?;
+    let job = crate::init().map_err(|source| InJobError::Job { action: "join", source })?;
     let clock = worker::run(job.world(), work, &mut print_line)?;
     if let Some(clock) = clock {
         print_line(LastLine { clock })?;
     }
-    job.finalize().map_err(|source| InJobError::Job {
-        action: "leave",
-        source,
-    })
+    job.finalize().map_err(|source| InJobError::Job { action: "leave", source })
 }
 
 /// What rank 0 of a campaign prints after its samples.
@@ -95,15 +89,8 @@ pub fn place() -> Result<(), InJobError> {
 /// [`InJobError`].
 pub fn tables(work: &Work, json: Option<&Path>) -> Result<bool, InJobError> {
     // Before joining, since the others then sleep in the launcher's barrier instead of polling.
-    let front = if is_first() {
-        Some(Front::open(work, json)?)
-    } else {
-        None
-    };
-    let job = crate::init().map_err(|source| InJobError::Job {
-        action: "join",
-        source,
-    })?;
+    let front = if is_first() { Some(Front::open(work, json)?) } else { None };
+    let job = crate::init().map_err(|source| InJobError::Job { action: "join", source })?;
     let good = match front {
         Some(mut front) => {
             let clock = worker::run(job.world(), work, &mut |sample| front.take(sample))?;
@@ -114,10 +101,7 @@ pub fn tables(work: &Work, json: Option<&Path>) -> Result<bool, InJobError> {
             true
         }
     };
-    job.finalize().map_err(|source| InJobError::Job {
-        action: "leave",
-        source,
-    })?;
+    job.finalize().map_err(|source| InJobError::Job { action: "leave", source })?;
     Ok(good)
 }
 
@@ -182,19 +166,13 @@ impl Front {
         if let Some(clock) = clock {
             print_to_stdout(&text::clock(clock))?;
         }
-        let samples = self
-            .done
-            .iter_mut()
-            .flat_map(|series| series.samples.values_mut());
+        let samples = self.done.iter_mut().flat_map(|series| series.samples.values_mut());
         samples.flatten().for_each(|sample| sample.clock = clock);
         print_to_stdout("\n\n# All processes entering MPI_Finalize\n\n")?;
         let wrong: u64 = self.done.iter().map(defects).sum();
         if let Some(path) = json {
-            let provenance = Provenance {
-                off_cache: self.off_cache,
-                runs: 1,
-                ..self.gathered.finish()
-            };
+            let provenance =
+                Provenance { off_cache: self.off_cache, runs: 1, ..self.gathered.finish() };
             document(provenance, self.limits, &self.done).write(path)?;
         }
         if wrong > 0 {

@@ -59,27 +59,14 @@ impl<'a> Kernel<'a> {
             Benchmark::ReduceScatter => (0..n).map(|r| share(bytes / 4, n, r)).collect(),
             _ => vec![bytes; n],
         };
-        let displs = counts
-            .iter()
-            .scan(0, |at, count| Some(std::mem::replace(at, *at + count)));
+        let displs = counts.iter().scan(0, |at, count| Some(std::mem::replace(at, *at + count)));
         let cycle = if off_cache { off_cache_bytes() } else { 0 };
         let displs = displs.collect();
         let (mut send, mut recv) = (Buffer::new(send, cycle), Buffer::new(recv, cycle));
         send.fill(1);
         recv.fill(POISON);
         let rank = comm.rank();
-        Kernel {
-            comm,
-            benchmark,
-            bytes,
-            rank,
-            active,
-            check,
-            send,
-            recv,
-            counts,
-            displs,
-        }
+        Kernel { comm, benchmark, bytes, rank, active, check, send, recv, counts, displs }
     }
 
     /// Whether this rank takes part; the others only wait.
@@ -94,10 +81,7 @@ impl<'a> Kernel<'a> {
             for repetition in 0..repetitions {
                 self.operate(repetition)?;
             }
-            return Ok(Loop {
-                time: begun.elapsed(),
-                defects: 0,
-            });
+            return Ok(Loop { time: begun.elapsed(), defects: 0 });
         }
         let mut outcome = Loop::default();
         for repetition in 0..repetitions {
@@ -119,11 +103,7 @@ impl<'a> Kernel<'a> {
 
     /// Operations that the table's time stands for, in one repetition: PingPong shows half a round trip.
     pub(super) fn parts(&self) -> f64 {
-        if self.benchmark == Benchmark::PingPong && self.active == 2 {
-            2.0
-        } else {
-            1.0
-        }
+        if self.benchmark == Benchmark::PingPong && self.active == 2 { 2.0 } else { 1.0 }
     }
 
     fn is_collective(&self) -> bool {
@@ -154,9 +134,7 @@ impl<'a> Kernel<'a> {
             Benchmark::PingPong | Benchmark::Sendrecv => {
                 let (right, left) = (self.right(), self.left());
                 let (send, recv) = (self.send.bytes(i), self.recv.bytes_mut(i));
-                self.comm
-                    .sendrecv(send, right, RIGHT, recv, left, RIGHT)
-                    .map(drop)
+                self.comm.sendrecv(send, right, RIGHT, recv, left, RIGHT).map(drop)
             }
             Benchmark::Exchange => self.exchange(i),
             Benchmark::Barrier => self.comm.barrier(),
@@ -207,14 +185,9 @@ impl<'a> Kernel<'a> {
         let (send, recv) = (&mut self.send, &mut self.recv);
         match self.benchmark {
             Benchmark::Alltoall => comm.alltoall(send.bytes(i), recv.bytes_mut(i)),
-            Benchmark::Alltoallv => comm.alltoallv(
-                send.bytes(i),
-                counts,
-                displs,
-                recv.bytes_mut(i),
-                counts,
-                displs,
-            ),
+            Benchmark::Alltoallv => {
+                comm.alltoallv(send.bytes(i), counts, displs, recv.bytes_mut(i), counts, displs)
+            }
             Benchmark::Allreduce => comm.allreduce(send.floats(i), recv.floats_mut(i), Op::Sum),
             Benchmark::Reduce => comm.reduce(send.floats(i), recv.floats_mut(i), Op::Sum, ROOT),
             Benchmark::ReduceScatter => {
@@ -244,33 +217,19 @@ impl<'a> Kernel<'a> {
             write_summands(self.send.floats_mut(i), rank, i);
         } else if self.sends_blocks() && self.bytes > 0 {
             for (to, block) in (0..).zip(self.send.bytes_mut(i).chunks_exact_mut(self.bytes)) {
-                write_pattern(
-                    block,
-                    Mark {
-                        from: rank,
-                        to,
-                        repetition: i,
-                    },
-                );
+                write_pattern(block, Mark { from: rank, to, repetition: i });
             }
         } else {
             write_pattern(
                 self.send.bytes_mut(i),
-                Mark {
-                    from: rank,
-                    to: Mark::ALL,
-                    repetition: i,
-                },
+                Mark { from: rank, to: Mark::ALL, repetition: i },
             );
         }
     }
 
     /// Whether every receiver gets a block of its own.
     fn sends_blocks(&self) -> bool {
-        matches!(
-            self.benchmark,
-            Benchmark::Alltoall | Benchmark::Alltoallv | Benchmark::Scatter
-        )
+        matches!(self.benchmark, Benchmark::Alltoall | Benchmark::Alltoallv | Benchmark::Scatter)
     }
 
     /// Counts the wrong bytes among those received.
@@ -285,24 +244,11 @@ impl<'a> Kernel<'a> {
                 _ => wrong_sums(self.recv.floats(i), 0, self.active, i),
             };
         }
-        let to = if self.sends_blocks() {
-            self.rank
-        } else {
-            Mark::ALL
-        };
+        let to = if self.sends_blocks() { self.rank } else { Mark::ALL };
         let received = self.recv.bytes(i);
         let blocks = received.chunks_exact(self.bytes.max(1));
         let senders = self.senders();
-        let wrong = |(from, block)| {
-            wrong_bytes(
-                block,
-                Mark {
-                    from,
-                    to,
-                    repetition: i,
-                },
-            )
-        };
+        let wrong = |(from, block)| wrong_bytes(block, Mark { from, to, repetition: i });
         senders.into_iter().zip(blocks).map(wrong).sum()
     }
 
@@ -346,9 +292,7 @@ pub(super) fn memory_bytes(benchmark: Benchmark, ranks: u32, bytes: u64, off_cac
         let (send, recv) = buffer_bytes(benchmark, n, rank, length);
         (send.max(cycle) as u64).saturating_add(recv.max(cycle) as u64)
     };
-    (0..ranks as usize)
-        .map(of_rank)
-        .fold(0, u64::saturating_add)
+    (0..ranks as usize).map(of_rank).fold(0, u64::saturating_add)
 }
 
 /// How many of `total` floats `rank` of `n` gets: as equal as can be, the first ones one more.

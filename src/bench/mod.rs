@@ -8,8 +8,13 @@
 
 mod buffers;
 pub mod campaign;
+pub mod campaign_file;
+pub mod campaign_journal;
+pub mod campaign_resume;
 pub mod clocks;
+pub mod export;
 pub mod imb;
+pub mod import;
 pub mod in_job;
 mod kernels;
 pub mod limits;

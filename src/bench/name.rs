@@ -118,20 +118,13 @@ impl Benchmark {
     /// Ranks that take part in a job of `size`; the others wait in a barrier, as IMB's do.
     #[must_use]
     pub fn active_ranks(self, size: u32) -> u32 {
-        if self.columns() == Columns::Time {
-            size.min(2)
-        } else {
-            size
-        }
+        if self.columns() == Columns::Time { size.min(2) } else { size }
     }
 
     /// Whether it adds numbers, so that sizes are whole floats.
     #[must_use]
     pub fn reduces(self) -> bool {
-        matches!(
-            self,
-            Benchmark::Allreduce | Benchmark::Reduce | Benchmark::ReduceScatter
-        )
+        matches!(self, Benchmark::Allreduce | Benchmark::Reduce | Benchmark::ReduceScatter)
     }
 
     /// Messages of the table's size counted for the throughput among `active` ranks. For point-to-point
@@ -156,11 +149,7 @@ impl Benchmark {
     /// Throughput in MB/s (10^6 bytes) of messages of `bytes` in `t_us` microseconds; 0 when no time passed.
     #[must_use]
     pub fn mbytes_per_s(self, active: u32, bytes: u64, t_us: f64) -> f64 {
-        if t_us > 0.0 {
-            self.messages_counted(active) * bytes as f64 / t_us
-        } else {
-            0.0
-        }
+        if t_us > 0.0 { self.messages_counted(active) * bytes as f64 / t_us } else { 0.0 }
     }
 }
 
@@ -180,12 +169,8 @@ impl FromStr for Benchmark {
     type Err = UnknownBenchmark;
 
     fn from_str(name: &str) -> Result<Benchmark, UnknownBenchmark> {
-        let known = Benchmark::ALL
-            .into_iter()
-            .find(|b| b.name().eq_ignore_ascii_case(name));
-        known.ok_or_else(|| UnknownBenchmark {
-            name: name.to_owned(),
-        })
+        let known = Benchmark::ALL.into_iter().find(|b| b.name().eq_ignore_ascii_case(name));
+        known.ok_or_else(|| UnknownBenchmark { name: name.to_owned() })
     }
 }
 

@@ -52,9 +52,7 @@ pub fn warm_up(repetitions: u64) -> u64 {
 #[must_use]
 pub fn standard(max: u64) -> Vec<u64> {
     let powers = std::iter::successors(Some(1u64), |s| s.checked_mul(2));
-    std::iter::once(0)
-        .chain(powers.take_while(|s| *s <= max.min(BYTES_MAX)))
-        .collect()
+    std::iter::once(0).chain(powers.take_while(|s| *s <= max.min(BYTES_MAX))).collect()
 }
 
 /// The sizes of `wanted` that make sense for `benchmark`: a barrier has one row, and reductions only take whole
@@ -98,11 +96,7 @@ pub fn parse(word: &str) -> Result<u64, SizesError> {
     }
     let number: u64 = digits.parse().map_err(|_| none())?;
     let bytes = number.checked_mul(1 << shift).ok_or_else(none)?;
-    if bytes > BYTES_MAX {
-        Err(SizesError::TooLarge(bytes))
-    } else {
-        Ok(bytes)
-    }
+    if bytes > BYTES_MAX { Err(SizesError::TooLarge(bytes)) } else { Ok(bytes) }
 }
 
 #[cfg(test)]
@@ -152,21 +146,10 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_named() {
-        for word in [
-            "",
-            "K",
-            "-1",
-            "8x",
-            "1e3",
-            "é",
-            "99999999999999999999",
-            "18446744073709551615G",
-        ] {
-            assert_eq!(
-                parse(word),
-                Err(SizesError::NoSize(word.to_owned())),
-                "{word:?}"
-            );
+        for word in
+            ["", "K", "-1", "8x", "1e3", "é", "99999999999999999999", "18446744073709551615G"]
+        {
+            assert_eq!(parse(word), Err(SizesError::NoSize(word.to_owned())), "{word:?}");
         }
         assert!(parse_list("8,,16").is_err());
         assert_eq!(parse("2G"), Err(SizesError::TooLarge(1 << 31)));

@@ -8,11 +8,10 @@ use super::clocks::{BOUND_PPM, Drift};
 use super::imb::{self, Row, Table};
 use super::name::{Benchmark, Columns};
 use super::worker::Sample;
+pub use crate::report::limit::limit_us;
 use crate::report::schema::{Limits, Provenance};
 use crate::report::stats::{Interval, Summary, summarise};
 
-/// Largest message that fits into one cache line beside its flag, in bytes: up to it the limit is the cell's.
-const CELL_BYTES: u64 = 48;
 /// Sizes that the summary shows, in bytes.
 const SUMMARY_BYTES: [u64; 6] = [8, 1024, 8192, 65_536, 1_048_576, 4_194_304];
 
@@ -23,18 +22,12 @@ pub fn opening(provenance: &Provenance, benchmarks: &[Benchmark]) -> String {
     let mut text = String::new();
     let dashes = format!("#{}", "-".repeat(60));
     let facts = [
-        format!(
-            "#    cohost {version} (commit {}), IMB-MPI1 benchmarks",
-            provenance.commit
-        ),
+        format!("#    cohost {version} (commit {}), IMB-MPI1 benchmarks", provenance.commit),
         dashes.clone(),
         format!("# Machine    : {}", provenance.machine),
         format!("# Hypervisor : {}", provenance.hypervisor),
         format!("# System     : {}", provenance.kernel),
-        format!(
-            "# Cores      : {}, clock source {}",
-            provenance.cores, provenance.clock_source
-        ),
+        format!("# Cores      : {}, clock source {}", provenance.cores, provenance.clock_source),
         "#".to_owned(),
         "# MPI_Datatype                   :   MPI_BYTE".to_owned(),
         "# MPI_Datatype for reductions    :   MPI_FLOAT".to_owned(),
@@ -44,22 +37,15 @@ pub fn opening(provenance: &Provenance, benchmarks: &[Benchmark]) -> String {
     ];
     let facts = facts.into_iter().flat_map(|fact| {
         let after_system = fact.starts_with("# System");
-        let guests = provenance
-            .guests
-            .iter()
-            .map(|how| format!("# Guests     : {how}"));
-        let nic = provenance
-            .nic
-            .iter()
-            .map(|nic| format!("# Network    : {nic}"));
+        let guests = provenance.guests.iter().map(|how| format!("# Guests     : {how}"));
+        let nic = Some(&provenance.nic).filter(|nic| !nic.is_empty());
+        let nic = nic.map(|nic| format!("# Network    : {nic}"));
         let more: Vec<_> = guests.chain(nic).filter(|_| after_system).collect();
         std::iter::once(fact).chain(more)
     });
     put(&mut text, &dashes);
     facts.for_each(|fact| put(&mut text, &fact));
-    benchmarks
-        .iter()
-        .for_each(|b| put(&mut text, &format!("# {b}")));
+    benchmarks.iter().for_each(|b| put(&mut text, &format!("# {b}")));
     text
 }
 
@@ -72,10 +58,7 @@ pub fn limits(limits: &Limits) -> String {
         put(&mut text, &format!("# not measured: {reason}"));
     }
     if let Some(cell) = limits.cell_us {
-        put(
-            &mut text,
-            &format!("# one cache line there and back      {cell:>10.3} us"),
-        );
+        put(&mut text, &format!("# one cache line there and back      {cell:>10.3} us"));
     }
     let times = [
         ("two copies pipelined", &limits.two_copy_us),
@@ -84,21 +67,12 @@ pub fn limits(limits: &Limits) -> String {
     for (name, table) in times {
         for (bytes, us) in table {
             let rate = *bytes as f64 / us;
-            put(
-                &mut text,
-                &format!("# {name:<26} {bytes:>8} B {us:>10.3} us {rate:>10.0} MB/s"),
-            );
+            put(&mut text, &format!("# {name:<26} {bytes:>8} B {us:>10.3} us {rate:>10.0} MB/s"));
         }
     }
     for (bytes, rate) in &limits.memcpy_mbytes_per_s {
         let us = *bytes as f64 / rate;
-        put(
-            &mut text,
-            &format!(
-                "# {:<26} {bytes:>8} B {us:>10.3} us {rate:>10.0} MB/s",
-                "memcpy"
-            ),
-        );
+        put(&mut text, &format!("# {:<26} {bytes:>8} B {us:>10.3} us {rate:>10.0} MB/s", "memcpy"));
     }
     text
 }
@@ -118,44 +92,6 @@ pub fn limits_line(limits: &Limits) -> String {
         at(&limits.tcp_us, 8),
         at(&limits.tcp_us, 1 << 20),
     )
-}
-
-/// The least time in microseconds this machine needs for one message of `bytes` over `path`; between measured
-/// sizes interpolated. Over several paths the slower one counts. `None` when it was not measured.
-#[must_use]
-pub fn limit_us(limits: &Limits, path: &str, bytes: u64) -> Option<f64> {
-    let one = |path: &str| match path {
-        "ring" if bytes <= CELL_BYTES => limits.cell_us,
-        "ring" => {
-            let mut points = limits.two_copy_us.clone();
-            points.insert(CELL_BYTES, limits.cell_us?);
-            interpolate(&points, bytes)
-        }
-        "tcp" => interpolate(&limits.tcp_us, bytes),
-        "self" if bytes > 0 => {
-            interpolate(&limits.memcpy_mbytes_per_s, bytes).map(|r| bytes as f64 / r)
-        }
-        _ => None,
-    };
-    path.split('+')
-        .map(one)
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .reduce(f64::max)
-}
-
-/// Linear between the points; level below the first, and in proportion to the last beyond it.
-fn interpolate(points: &BTreeMap<u64, f64>, at: u64) -> Option<f64> {
-    let below = points.range(..=at).next_back();
-    let above = points.range(at..).next();
-    match (below, above) {
-        (Some((x0, y0)), Some((x1, y1))) if x1 > x0 => {
-            Some(y0 + (y1 - y0) * (at - x0) as f64 / (x1 - x0) as f64)
-        }
-        (Some((x, y)), None) => Some(y * at as f64 / (*x).max(1) as f64),
-        (Some((_, y)), _) | (None, Some((_, y))) => Some(*y),
-        (None, None) => None,
-    }
 }
 
 /// All launches of one benchmark in one layout.
@@ -182,12 +118,7 @@ impl Series {
     /// Statistics of the launches at one size: the time of the slowest rank, from which IMB computes throughput.
     #[must_use]
     pub fn summary(&self, bytes: u64) -> Option<Summary> {
-        let times: Vec<f64> = self
-            .samples
-            .get(&bytes)?
-            .iter()
-            .map(|s| s.t_max_us)
-            .collect();
+        let times: Vec<f64> = self.samples.get(&bytes)?.iter().map(|s| s.t_max_us).collect();
         summarise(&times).ok()
     }
 
@@ -195,14 +126,11 @@ impl Series {
     #[must_use]
     pub fn clock(&self) -> Option<Drift> {
         let samples = self.samples.values().flatten();
-        samples
-            .filter_map(|sample| sample.clock)
-            .reduce(Drift::worse)
+        samples.filter_map(|sample| sample.clock).reduce(Drift::worse)
     }
 
     fn mbytes_per_s(&self, bytes: u64, t_us: f64) -> f64 {
-        self.benchmark
-            .mbytes_per_s(self.benchmark.active_ranks(self.ranks), bytes, t_us)
+        self.benchmark.mbytes_per_s(self.benchmark.active_ranks(self.ranks), bytes, t_us)
     }
 }
 
@@ -215,25 +143,11 @@ pub fn series(series: &Series, limits: &Limits, checked: bool) -> String {
         n => format!("means of {n} fresh launches"),
     };
     let notes = vec![
-        format!(
-            "layout {}, path {}, {launches}",
-            series.layout,
-            series.path()
-        ),
+        format!("layout {}, path {}, {launches}", series.layout, series.path()),
         limits_line(limits),
     ];
-    let rows = series
-        .samples
-        .iter()
-        .map(|(bytes, samples)| row(series, *bytes, samples))
-        .collect();
-    let table = Table {
-        benchmark: series.benchmark,
-        ranks: series.ranks,
-        checked,
-        notes,
-        rows,
-    };
+    let rows = series.samples.iter().map(|(bytes, samples)| row(series, *bytes, samples)).collect();
+    let table = Table { benchmark: series.benchmark, ranks: series.ranks, checked, notes, rows };
     let mut text = imb::table(&table);
     text.push_str(&multiples(series, limits));
     if runs > 1 {
@@ -246,11 +160,7 @@ pub fn series(series: &Series, limits: &Limits, checked: bool) -> String {
 /// How far the ranks' clocks strayed; a mark when that is too much for the figures.
 #[must_use]
 pub fn clock(drift: Drift) -> String {
-    let Drift {
-        rank,
-        ppm,
-        uncertainty_ppm,
-    } = drift;
+    let Drift { rank, ppm, uncertainty_ppm } = drift;
     let mut text = format!(
         "# clocks: that of rank {rank} strays most from rank 0's, by {ppm:.0} ppm (known to {uncertainty_ppm:.0})\n"
     );
@@ -277,10 +187,7 @@ fn row(series: &Series, bytes: u64, samples: &[Sample]) -> Row {
         t_max_us,
         t_avg_us: mean(|s| s.t_avg_us),
         mbytes_per_s: series.mbytes_per_s(bytes, t_max_us),
-        defects: samples
-            .iter()
-            .filter_map(|s| s.defects)
-            .reduce(|a, b| a + b),
+        defects: samples.iter().filter_map(|s| s.defects).reduce(|a, b| a + b),
     }
 }
 
@@ -293,14 +200,7 @@ fn multiples(series: &Series, limits: &Limits) -> String {
     );
     put(
         &mut text,
-        &columns(&[
-            "#bytes",
-            "t[usec]",
-            "limit[usec]",
-            "multiple",
-            "user[usec]",
-            "sys[usec]",
-        ]),
+        &columns(&["#bytes", "t[usec]", "limit[usec]", "multiple", "user[usec]", "sys[usec]"]),
     );
     for (bytes, samples) in &series.samples {
         let Some(summary) = series.summary(*bytes) else {
@@ -314,10 +214,7 @@ fn multiples(series: &Series, limits: &Limits) -> String {
             samples.iter().map(value).sum::<f64>() / samples.len().max(1) as f64
         };
         let (limit, multiple) = match limit.filter(|l| *l > 0.0) {
-            Some(limit) => (
-                format!("{limit:.3}"),
-                format!("{:.2}", summary.mean / limit),
-            ),
+            Some(limit) => (format!("{limit:.3}"), format!("{:.2}", summary.mean / limit)),
             None => ("-".to_owned(), "-".to_owned()),
         };
         let cells = [
@@ -342,9 +239,7 @@ fn statistics(series: &Series) -> String {
     );
     put(
         &mut text,
-        &columns(&[
-            "#bytes", "launches", "mean", "low", "high", "median", "low", "high",
-        ]),
+        &columns(&["#bytes", "launches", "mean", "low", "high", "median", "low", "high"]),
     );
     let mut missing = None;
     for bytes in series.samples.keys() {
@@ -400,16 +295,8 @@ pub fn comparison(all: &[Series], limits: &Limits) -> Option<String> {
     let (ring, tcp) = (find("1x2", "ring")?, find("2x1", "tcp")?);
     let mut text =
         String::from("\n# The same two ranks in one host and in two: PingPong, half round trip\n");
-    let titles = [
-        "#bytes",
-        "1x2 ring us",
-        "x limit",
-        "MB/s",
-        "2x1 tcp us",
-        "x limit",
-        "MB/s",
-        "tcp/ring",
-    ];
+    let titles =
+        ["#bytes", "1x2 ring us", "x limit", "MB/s", "2x1 tcp us", "x limit", "MB/s", "tcp/ring"];
     put(&mut text, &columns(&titles));
     for bytes in SUMMARY_BYTES {
         let (Some(a), Some(b)) = (ring.summary(bytes), tcp.summary(bytes)) else {

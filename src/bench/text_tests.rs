@@ -21,24 +21,13 @@ fn made(layout: &str, path: &str, times: &[(u64, &[f64])]) -> Series {
         t_min_us: t,
         t_max_us: t,
         t_avg_us: t,
-        cpu_us: CpuTime {
-            user: 1.0,
-            system: 0.5,
-            steal: 0.0,
-        },
+        cpu_us: CpuTime { user: 1.0, system: 0.5, steal: 0.0 },
         defects: None,
         clock: None,
     };
-    let samples = times
-        .iter()
-        .map(|(b, ts)| (*b, ts.iter().map(|t| sample(*b, *t)).collect()));
+    let samples = times.iter().map(|(b, ts)| (*b, ts.iter().map(|t| sample(*b, *t)).collect()));
     let samples = samples.collect();
-    Series {
-        benchmark: Benchmark::PingPong,
-        layout: layout.into(),
-        ranks: 2,
-        samples,
-    }
+    Series { benchmark: Benchmark::PingPong, layout: layout.into(), ranks: 2, samples }
 }
 
 #[test]
@@ -58,10 +47,7 @@ fn the_limit_of_a_path_is_its_own() {
 
 #[test]
 fn without_a_second_core_there_is_no_limit_and_the_reason_is_given() {
-    let limits = Limits {
-        skipped: Some("one core".into()),
-        ..Limits::default()
-    };
+    let limits = Limits { skipped: Some("one core".into()), ..Limits::default() };
     assert_eq!(limit_us(&limits, "ring", 8), None);
     assert_eq!(limit_us(&limits, "ring", 4096), None);
     assert_eq!(limit_us(&limits, "tcp", 8), None);
@@ -71,11 +57,7 @@ fn without_a_second_core_there_is_no_limit_and_the_reason_is_given() {
 
 #[test]
 fn beside_a_table_each_time_is_a_multiple_of_the_limit() {
-    let text = series(
-        &made("1x2", "ring", &[(8, &[0.12]), (65_536, &[14.0])]),
-        &machine(),
-        false,
-    );
+    let text = series(&made("1x2", "ring", &[(8, &[0.12]), (65_536, &[14.0])]), &machine(), false);
     let expected = "
 # layout 1x2, path ring, 1 launch
 # limits [usec]: one cache line 0.06; two copies 64 KiB 7.0, 1 MiB 0; TCP 8 B 3.0, 1 MiB 110
@@ -101,27 +83,14 @@ fn every_line_that_imb_does_not_have_is_a_comment() {
     text.push_str(&limits(&machine()));
     text.push_str(&opening(&Provenance::default(), &[Benchmark::PingPong]));
     text.push_str(&comparison(&[two, made("2x1", "tcp", &[(8, &[4.0])])], &machine()).unwrap());
-    let plain: Vec<_> = text
-        .lines()
-        .filter(|l| !l.is_empty() && !l.starts_with('#'))
-        .collect();
+    let plain: Vec<_> = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
     let heading = "       #bytes #repetitions      t[usec]   Mbytes/sec";
-    assert_eq!(
-        plain,
-        [
-            heading,
-            "            8         1000         0.15        53.33"
-        ]
-    );
+    assert_eq!(plain, [heading, "            8         1000         0.15        53.33"]);
 }
 
 #[test]
 fn few_launches_say_that_the_median_has_no_interval() {
-    let text = series(
-        &made("1x2", "ring", &[(8, &[1.0, 2.0, 3.0])]),
-        &machine(),
-        false,
-    );
+    let text = series(&made("1x2", "ring", &[(8, &[1.0, 2.0, 3.0])]), &machine(), false);
     assert!(
         text.contains("no interval of the median: 3 launches cannot reach 95 %, 6 can (--runs 6)")
     );
@@ -137,8 +106,5 @@ fn the_comparison_needs_both_paths() {
     let text = comparison(&[ring, tcp], &machine()).unwrap();
     let line = "#           8         0.20         3.33           40         4.00         1.33            2         20.0";
     assert!(text.contains(line), "{text}");
-    assert!(
-        !text.contains("1024"),
-        "a size measured on one path only is no comparison"
-    );
+    assert!(!text.contains("1024"), "a size measured on one path only is no comparison");
 }

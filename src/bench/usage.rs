@@ -35,9 +35,7 @@ fn own_time_us() -> (f64, f64) {
 /// Time stolen from all cores of this machine since it booted, in microseconds, in steps of a clock tick (usually
 /// 10 ms); 0 when the kernel does not tell. Reading it may take a hundred microseconds: not under the clock.
 pub(super) fn steal_us() -> f64 {
-    let ticks = std::fs::read_to_string("/proc/stat")
-        .ok()
-        .and_then(|text| steal_ticks(&text));
+    let ticks = std::fs::read_to_string("/proc/stat").ok().and_then(|text| steal_ticks(&text));
     ticks.map_or(0.0, |ticks| ticks as f64 * 1e6 / ticks_per_second())
 }
 

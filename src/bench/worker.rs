@@ -102,13 +102,9 @@ pub fn run(
     let clocks = Clocks::begin(comm).map_err(clocks_failed)?;
     for &benchmark in &work.benchmarks {
         for bytes in sizes::for_benchmark(benchmark, &work.sizes) {
-            let sample =
-                measure(comm, work, benchmark, bytes).map_err(|source| WorkError::Operation {
-                    benchmark,
-                    bytes,
-                    rank: comm.rank(),
-                    source,
-                })?;
+            let sample = measure(comm, work, benchmark, bytes).map_err(|source| {
+                WorkError::Operation { benchmark, bytes, rank: comm.rank(), source }
+            })?;
             if let Some(sample) = sample {
                 emit(sample)?;
             }
@@ -162,22 +158,14 @@ fn agree_on_repetitions(
         work.sample_seconds_max / 10.0,
     );
     let warm = stage(comm, kernel, rest)?;
-    Ok(fitting(
-        wanted,
-        warm.slowest_s / rest as f64,
-        work.sample_seconds_max,
-    ))
+    Ok(fitting(wanted, warm.slowest_s / rest as f64, work.sample_seconds_max))
 }
 
 /// The largest number up to `wanted` whose repetitions of `each_s` seconds fit into `limit_s`, at least 1.
 fn fitting(wanted: u64, each_s: f64, limit_s: f64) -> u64 {
     let fit = limit_s / each_s;
     // Not a number and infinity, of an operation that took no time, are no reason to do fewer.
-    if fit < wanted as f64 {
-        (fit as u64).max(1)
-    } else {
-        wanted
-    }
+    if fit < wanted as f64 { (fit as u64).max(1) } else { wanted }
 }
 
 struct Stage {
@@ -196,20 +184,12 @@ fn stage(
 ) -> Result<Stage, mpi::Error> {
     let before = Usage::now();
     let active = kernel.is_active();
-    let mine = if active {
-        kernel.run(repetitions)?
-    } else {
-        Loop::default()
-    };
+    let mine = if active { kernel.run(repetitions)? } else { Loop::default() };
     let looped = Usage::now();
     let mut slowest = [0.0];
     comm.allreduce(&[mine.time.as_secs_f64()], &mut slowest, Op::Max)?;
     let end = if active { looped } else { Usage::now() };
-    Ok(Stage {
-        mine,
-        used: end.since(before),
-        slowest_s: slowest[0],
-    })
+    Ok(Stage { mine, used: end.since(before), slowest_s: slowest[0] })
 }
 
 /// What each rank tells rank 0.
@@ -251,10 +231,7 @@ impl Report {
         let number = |i: usize| f64::from_bits(word(i));
         Report {
             time_us: number(0),
-            used: Usage {
-                user_us: number(1),
-                system_us: number(2),
-            },
+            used: Usage { user_us: number(1), system_us: number(2) },
             stolen_us: number(3),
             boot: word(4),
             paths: word(5),
@@ -264,17 +241,10 @@ impl Report {
 }
 
 fn gather(comm: &Communicator, report: &Report) -> Result<Vec<Report>, mpi::Error> {
-    let receivers = if comm.rank() == 0 {
-        comm.size() as usize
-    } else {
-        0
-    };
+    let receivers = if comm.rank() == 0 { comm.size() as usize } else { 0 };
     let mut all = vec![0; receivers * Report::BYTES];
     comm.gather(&report.to_bytes(), &mut all, 0)?;
-    Ok(all
-        .chunks_exact(Report::BYTES)
-        .map(Report::from_bytes)
-        .collect())
+    Ok(all.chunks_exact(Report::BYTES).map(Report::from_bytes).collect())
 }
 
 const PATHS: [Path; 3] = [Path::Loopback, Path::Ring, Path::Tcp];
@@ -289,31 +259,18 @@ fn paths_of(comm: &Communicator, kernel: &Kernel<'_>, benchmark: Benchmark) -> u
         return path_bit(Path::Loopback);
     }
     let me = comm.rank();
-    let peers = comm
-        .peer_paths()
-        .into_iter()
-        .filter(|p| p.peer != me && p.peer < active);
+    let peers = comm.peer_paths().into_iter().filter(|p| p.peer != me && p.peer < active);
     peers.fold(0, |bits, p| bits | path_bit(p.path))
 }
 
 fn path_bit(path: Path) -> u64 {
-    PATHS
-        .iter()
-        .position(|p| *p == path)
-        .map_or(0, |at| 1 << at)
+    PATHS.iter().position(|p| *p == path).map_or(0, |at| 1 << at)
 }
 
 fn path_text(bits: u64) -> String {
-    let names: Vec<_> = PATHS
-        .iter()
-        .filter(|p| bits & path_bit(**p) != 0)
-        .map(|p| p.as_str())
-        .collect();
-    if names.is_empty() {
-        "unknown".to_owned()
-    } else {
-        names.join("+")
-    }
+    let names: Vec<_> =
+        PATHS.iter().filter(|p| bits & path_bit(**p) != 0).map(|p| p.as_str()).collect();
+    if names.is_empty() { "unknown".to_owned() } else { names.join("+") }
 }
 
 /// Puts together what the ranks said.
@@ -364,18 +321,8 @@ mod tests {
     use super::*;
 
     fn report(time_us: f64, boot: u64, paths: u64) -> Report {
-        let used = Usage {
-            user_us: 100.0,
-            system_us: 10.0,
-        };
-        Report {
-            time_us,
-            used,
-            stolen_us: 5.0,
-            boot,
-            paths,
-            defects: 1,
-        }
+        let used = Usage { user_us: 100.0, system_us: 10.0 };
+        Report { time_us, used, stolen_us: 5.0, boot, paths, defects: 1 }
     }
 
     #[test]
@@ -387,29 +334,18 @@ mod tests {
 
     #[test]
     fn times_are_those_of_the_ranks_that_played_and_cpu_that_of_all() {
-        let all = [
-            report(1.0, 1, 2),
-            report(3.0, 1, 2),
-            report(0.0, 2, 0),
-            report(0.0, 2, 0),
-        ];
+        let all = [report(1.0, 1, 2), report(3.0, 1, 2), report(0.0, 2, 0), report(0.0, 2, 0)];
         let s = sample(Benchmark::PingPong, 8, 10, true, &all);
         assert_eq!((s.t_min_us, s.t_max_us, s.t_avg_us), (1.0, 3.0, 2.0));
         assert_eq!((s.cpu_us.user, s.cpu_us.system), (40.0, 4.0));
-        assert_eq!(
-            s.cpu_us.steal, 1.0,
-            "two machines, five microseconds each, ten repetitions"
-        );
+        assert_eq!(s.cpu_us.steal, 1.0, "two machines, five microseconds each, ten repetitions");
         assert_eq!((s.ranks, s.path.as_str(), s.defects), (4, "ring", Some(4)));
         assert_eq!(sample(Benchmark::Barrier, 0, 10, true, &all).defects, None);
     }
 
     #[test]
     fn a_job_over_both_paths_says_both() {
-        assert_eq!(
-            path_text(path_bit(Path::Ring) | path_bit(Path::Tcp)),
-            "ring+tcp"
-        );
+        assert_eq!(path_text(path_bit(Path::Ring) | path_bit(Path::Tcp)), "ring+tcp");
         assert_eq!(path_text(path_bit(Path::Loopback)), "self");
         assert_eq!(path_text(0), "unknown");
     }

@@ -13,6 +13,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::bench::campaign::{
     Campaign, CampaignError, LAYOUTS, RUNS_MAX, Stage, Verdict, print_to_stdout,
 };
+use crate::bench::campaign_file::CampaignFile;
+use crate::bench::campaign_resume::{self, ResumeError};
 use crate::bench::limits::LimitsError;
 use crate::bench::name::Benchmark;
 use crate::bench::worker::{SAMPLE_SECONDS_MAX, Work};
@@ -65,6 +67,9 @@ pub struct BenchArgs {
     /// Longest time spent on one size, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     time: Option<f64>,
+    /// Carry out a campaign file (TOML), or go on with one that was interrupted
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "layout", "path", "runs", "ranks_per_vm", "sizes", "max_size", "netns", "off_cache", "check", "time", "worker"])]
+    campaign: Option<PathBuf>,
     /// This process is a rank of a campaign: print samples as JSON
     #[arg(long, hide = true)]
     worker: bool,
@@ -99,14 +104,11 @@ fn parse_target(text: &str) -> Result<Target, String> {
 
 fn parse_layout(text: &str) -> Result<Layout, String> {
     let usual = LAYOUTS.join(", ");
-    text.parse::<Layout>()
-        .map_err(|e| format!("{e} (the usual ones are {usual})"))
+    text.parse::<Layout>().map_err(|e| format!("{e} (the usual ones are {usual})"))
 }
 
 fn parse_path(text: &str) -> Result<PathPolicy, String> {
-    text.to_ascii_lowercase()
-        .parse::<PathPolicy>()
-        .map_err(|e| e.to_string())
+    text.to_ascii_lowercase().parse::<PathPolicy>().map_err(|e| e.to_string())
 }
 
 fn parse_sizes(text: &str) -> Result<Sizes, sizes::SizesError> {
@@ -114,10 +116,7 @@ fn parse_sizes(text: &str) -> Result<Sizes, sizes::SizesError> {
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
-    let seconds = text
-        .parse::<f64>()
-        .ok()
-        .filter(|s| *s > 0.0 && *s <= 86_400.0);
+    let seconds = text.parse::<f64>().ok().filter(|s| *s > 0.0 && *s <= 86_400.0);
     seconds.ok_or_else(|| "give seconds above 0 and up to 86400".to_owned())
 }
 
@@ -127,11 +126,11 @@ pub fn run(args: &BenchArgs) -> ExitCode {
     let outcome = if args.worker && args.only_limits() {
         in_job::place().map_err(|e| e.to_string()).map(|()| true)
     } else if args.worker {
-        in_job::worker(&args.work())
-            .map_err(|e| e.to_string())
-            .map(|()| true)
+        in_job::worker(&args.work()).map_err(|e| e.to_string()).map(|()| true)
     } else if launched() {
         run_in_job(args)
+    } else if let Some(file) = &args.campaign {
+        return run_file(file, args.json.as_deref());
     } else if args.only_limits() {
         only_limits(args.json.as_deref())
     } else {
@@ -178,23 +177,12 @@ impl BenchArgs {
             })
             .collect();
         let tour = named.is_empty();
-        let usual = if tour {
-            TOUR_SAMPLE_SECONDS
-        } else {
-            SAMPLE_SECONDS_MAX
-        };
-        let benchmarks = if tour {
-            vec![Benchmark::PingPong, Benchmark::Alltoall]
-        } else {
-            named
-        };
+        let usual = if tour { TOUR_SAMPLE_SECONDS } else { SAMPLE_SECONDS_MAX };
+        let benchmarks = if tour { vec![Benchmark::PingPong, Benchmark::Alltoall] } else { named };
         let max = self.max_size.unwrap_or(sizes::DEFAULT_MAX_BYTES);
         Work {
             benchmarks,
-            sizes: self
-                .sizes
-                .clone()
-                .map_or_else(|| sizes::standard(max), |list| list.0),
+            sizes: self.sizes.clone().map_or_else(|| sizes::standard(max), |list| list.0),
             check: self.check,
             off_cache: self.off_cache,
             sample_seconds_max: self.time.unwrap_or(usual),
@@ -229,10 +217,7 @@ impl BenchArgs {
             ("--ranks-per-vm", self.ranks_per_vm.is_some()),
             ("--netns", self.netns),
         ];
-        given
-            .iter()
-            .find(|(_, given)| *given)
-            .map(|(name, _)| *name)
+        given.iter().find(|(_, given)| *given).map(|(name, _)| *name)
     }
 }
 
@@ -241,14 +226,9 @@ fn run_campaign(args: &BenchArgs) -> ExitCode {
         Ok(campaign) => campaign,
         Err(e) => return fail(&format!("cannot find its own program file: {e}"), 1),
     };
-    carry_out(
-        &campaign,
-        Venue {
-            open: &mut |_| Ok(None),
-            launch: &mut launch::run,
-            limits: &mut limits::measure,
-        },
-    )
+    let venue =
+        Venue { open: &mut |_| Ok(None), launch: &mut launch::run, limits: &mut limits::measure };
+    carry_out(&campaign, venue)
 }
 
 /// Where jobs run: the three of a [`Stage`] that differ between this machine and a lab.
@@ -263,8 +243,19 @@ pub(super) struct Venue<'a> {
 
 /// Runs a campaign with its tables on standard output; the exit code is that of [`run`].
 pub(super) fn carry_out(campaign: &Campaign, venue: Venue<'_>) -> ExitCode {
+    let outcome = on_stage(venue, |stage| campaign.run(stage));
+    match outcome {
+        Ok(verdict) => ExitCode::from(judge(&verdict)),
+        // Whoever reads the pipe has seen enough.
+        Err(CampaignError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
+        Err(error) => fail(&error.to_string(), if error.is_usage() { 2 } else { 1 }),
+    }
+}
+
+/// Jobs, limits and the terminal, as they are outside of tests.
+fn on_stage<T>(venue: Venue<'_>, act: impl FnOnce(&mut Stage<'_>) -> T) -> T {
     let bar = progress_bar();
-    let outcome = campaign.run(&mut Stage {
+    let outcome = act(&mut Stage {
         open: venue.open,
         launch: venue.launch,
         limits: venue.limits,
@@ -277,10 +268,24 @@ pub(super) fn carry_out(campaign: &Campaign, venue: Venue<'_>) -> ExitCode {
         },
     });
     bar.finish_and_clear();
+    outcome
+}
+
+fn run_file(file: &Path, json: Option<&Path>) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => OsString::from(program),
+        Err(e) => return fail(&format!("cannot find its own program file: {e}"), 1),
+    };
+    let outcome = CampaignFile::read(file).map_err(ResumeError::from).and_then(|file| {
+        let venue = Venue {
+            open: &mut |_| Ok(None),
+            launch: &mut launch::run,
+            limits: &mut limits::measure,
+        };
+        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage))
+    });
     match outcome {
         Ok(verdict) => ExitCode::from(judge(&verdict)),
-        // Whoever reads the pipe has seen enough.
-        Err(CampaignError::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(error) => fail(&error.to_string(), if error.is_usage() { 2 } else { 1 }),
     }
 }
@@ -291,10 +296,7 @@ fn judge(verdict: &Verdict) -> u8 {
         eprintln!("cohost bench: {} bytes arrived wrong", verdict.defects);
     }
     if verdict.failed > 0 {
-        eprintln!(
-            "cohost bench: {} launches failed and are not in the figures",
-            verdict.failed
-        );
+        eprintln!("cohost bench: {} launches failed and are not in the figures", verdict.failed);
     }
     u8::from(!verdict.is_good())
 }
@@ -323,6 +325,7 @@ fn only_limits(json: Option<&Path>) -> Result<bool, String> {
             provenance,
             limits,
             results: Vec::new(),
+            stated: Vec::new(),
         };
         document.write(path).map_err(|e| e.to_string())?;
     }

@@ -9,21 +9,16 @@ struct Cli {
 
 fn parse(line: &str) -> Result<BenchArgs, String> {
     let words = std::iter::once("bench").chain(line.split_whitespace());
-    Cli::try_parse_from(words)
-        .map(|cli| cli.bench)
-        .map_err(|e| {
-            assert_eq!(e.exit_code(), 2, "{e}");
-            e.to_string()
-        })
+    Cli::try_parse_from(words).map(|cli| cli.bench).map_err(|e| {
+        assert_eq!(e.exit_code(), 2, "{e}");
+        e.to_string()
+    })
 }
 
 #[test]
 fn without_a_word_it_is_two_benchmarks_in_six_layouts() {
     let campaign = parse("").unwrap().campaign().unwrap();
-    assert_eq!(
-        campaign.work.benchmarks,
-        [Benchmark::PingPong, Benchmark::Alltoall]
-    );
+    assert_eq!(campaign.work.benchmarks, [Benchmark::PingPong, Benchmark::Alltoall]);
     let layouts: Vec<_> = campaign.layouts.iter().map(Layout::to_string).collect();
     assert_eq!(layouts, LAYOUTS);
     assert_eq!((campaign.runs, campaign.work.sizes.len()), (1, 24));
@@ -33,17 +28,10 @@ fn without_a_word_it_is_two_benchmarks_in_six_layouts() {
 fn the_command_of_the_contract_is_understood() {
     let line = "pingpong alltoall --layout 1x2 --layout 2x4 --runs 5 --json out.json";
     let campaign = parse(line).unwrap().campaign().unwrap();
-    assert_eq!(
-        campaign.work.benchmarks,
-        [Benchmark::PingPong, Benchmark::Alltoall]
-    );
+    assert_eq!(campaign.work.benchmarks, [Benchmark::PingPong, Benchmark::Alltoall]);
     assert_eq!((campaign.layouts.len(), campaign.runs), (2, 5));
     assert_eq!(campaign.json.as_deref(), Some(Path::new("out.json")));
-    for line in [
-        "--layout 1x2 2x4",
-        "--layout 1x2,2x4 pingpong",
-        "--layout 1x2 pingpong 2x4",
-    ] {
+    for line in ["--layout 1x2 2x4", "--layout 1x2,2x4 pingpong", "--layout 1x2 pingpong 2x4"] {
         let listed = parse(line).unwrap().campaign().unwrap();
         assert_eq!(listed.layouts, campaign.layouts, "{line}");
     }
@@ -51,26 +39,13 @@ fn the_command_of_the_contract_is_understood() {
 
 #[test]
 fn what_is_unknown_is_answered_with_what_is_known() {
-    assert!(
-        parse("pingpung")
-            .unwrap_err()
-            .contains("PingPong, PingPing")
-    );
+    assert!(parse("pingpung").unwrap_err().contains("PingPong, PingPing"));
     assert!(parse("--layout 2by4").unwrap_err().contains("1x1, 1x2"));
     assert!(parse("--layout 0x4").unwrap_err().contains("1x1, 1x2"));
-    assert!(
-        parse("--path carrier")
-            .unwrap_err()
-            .contains("auto, ring, tcp")
-    );
-    for line in [
-        "--runs 0",
-        "--runs many",
-        "--ranks-per-vm 0",
-        "--sizes x",
-        "--time 0",
-        "--time nan",
-    ] {
+    assert!(parse("--path carrier").unwrap_err().contains("auto, ring, tcp"));
+    for line in
+        ["--runs 0", "--runs many", "--ranks-per-vm 0", "--sizes x", "--time 0", "--time nan"]
+    {
         parse(line).unwrap_err();
     }
     parse("--sizes 8 --max-size 8").unwrap_err();
@@ -81,10 +56,7 @@ fn a_rank_understands_what_its_parent_writes() {
     let args = parse("--worker --sizes 0,8 --time 10 --check --off-cache PingPong Reduce_scatter");
     let work = args.unwrap().work();
     assert_eq!(work.sizes, [0, 8]);
-    assert_eq!(
-        work.benchmarks,
-        [Benchmark::PingPong, Benchmark::ReduceScatter]
-    );
+    assert_eq!(work.benchmarks, [Benchmark::PingPong, Benchmark::ReduceScatter]);
     assert!(work.check && work.off_cache);
 }
 

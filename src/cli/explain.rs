@@ -44,9 +44,7 @@ const REPORT_TAG: i32 = 2;
 pub fn run(args: &ExplainArgs) -> ExitCode {
     let outcome = if std::env::var_os("PMI_FD").is_some() || std::env::var_os("PMI_PORT").is_some()
     {
-        explain_job()
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(|error| error.to_string())
+        explain_job().map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())
     } else {
         start(args)
     };
@@ -110,13 +108,7 @@ fn measure_pair(world: &Communicator, low: u32, high: u32) -> Result<Option<(f64
     let mut seconds = [0.0; 2];
     for ((len, repetitions), out) in [SHORT, LONG].into_iter().zip(&mut seconds) {
         let mut buffer = vec![0; len];
-        exchange(
-            world,
-            peer,
-            &mut buffer,
-            world.rank() == low,
-            repetitions / 4,
-        )?;
+        exchange(world, peer, &mut buffer, world.rank() == low, repetitions / 4)?;
         let start = Instant::now();
         exchange(world, peer, &mut buffer, world.rank() == low, repetitions)?;
         *out = start.elapsed().as_secs_f64() / f64::from(repetitions) / 2.0;

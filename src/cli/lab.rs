@@ -109,11 +109,9 @@ pub fn run(command: &LabCommand) -> ExitCode {
         LabCommand::Run(args) if args.ranks => job(args),
         LabCommand::Run(args) => up(&args.up),
         LabCommand::Bench(args) => return lab_bench::run(args),
-        LabCommand::IvshmemServer {
-            socket,
-            region,
-            vectors,
-        } => cohost_lab::ivshmem::serve_path(socket, region, *vectors).map(|()| ExitCode::SUCCESS),
+        LabCommand::IvshmemServer { socket, region, vectors } => {
+            cohost_lab::ivshmem::serve_path(socket, region, *vectors).map(|()| ExitCode::SUCCESS)
+        }
         LabCommand::Down => Depot::open().map(|depot| {
             eprintln!("labs taken down: {}", cohost_lab::take_down_others(&depot));
             ExitCode::SUCCESS
@@ -197,17 +195,12 @@ fn up(args: &UpArgs) -> Result<ExitCode, LabError> {
 fn everywhere(lab: &Lab, start: &Start, limit: Duration) -> ExitCode {
     let all_good = std::thread::scope(|scope| {
         let runs = lab.guests().iter();
-        let runs: Vec<_> = runs
-            .map(|guest| scope.spawn(move || one(guest, start, limit)))
-            .collect();
+        let runs: Vec<_> =
+            runs.map(|guest| scope.spawn(move || one(guest, start, limit))).collect();
         let ends = runs.into_iter().map(|run| run.join().unwrap_or(false));
         ends.filter(|good| !good).count() == 0
     });
-    if all_good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if all_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn one(guest: &Guest, start: &Start, limit: Duration) -> bool {
@@ -224,11 +217,7 @@ fn one(guest: &Guest, start: &Start, limit: Duration) -> bool {
         scope.spawn(|| copy(guest.name(), out, io::stdout()));
         scope.spawn(|| copy(guest.name(), err, io::stderr()));
         let Some(exit) = process.wait(limit) else {
-            eprintln!(
-                "cohost lab: {}: not done after {} s",
-                guest.label(),
-                limit.as_secs()
-            );
+            eprintln!("cohost lab: {}: not done after {} s", guest.label(), limit.as_secs());
             drop(process);
             return false;
         };

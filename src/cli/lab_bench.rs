@@ -126,7 +126,8 @@ impl Guests {
         self.limits = found.limits;
         let place = Provenance {
             guests: Some(lab.how().to_owned()),
-            nic: Some(args.network()),
+            nic: args.network(),
+            target: "guests".to_owned(),
             ..found.provenance
         };
         self.lab = Some(lab);

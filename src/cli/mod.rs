@@ -2,6 +2,7 @@
 //! failed, 2 wrong use.
 
 pub mod bench;
+pub mod compare;
 pub mod detect;
 pub mod explain;
 pub mod lab;
@@ -29,6 +30,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure benchmarks in layouts of hosts and virtual machines, beside the machine's own limits
     Bench(bench::BenchArgs),
+    /// Compare result files: by hypervisor and layout, the ring against TCP, as tables, figures and a page
+    Compare(compare::CompareArgs),
     /// Show the path of every pair of ranks, why, and what it gives
     Explain(explain::ExplainArgs),
     /// Boot real virtual machines and run commands in them
@@ -42,12 +45,23 @@ enum Command {
 /// Parses the arguments, runs the command, and returns its exit code:
 /// 0 success, 1 the work failed, 2 wrong use.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
+    let code = match Cli::parse().command {
         Command::Detect(args) => detect::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Lab(command) => lab::run(&command),
         Command::LabAgent => lab::agent(),
+    };
+    tidy();
+    code
+}
+
+/// Removes the files of ranks that were killed: nobody is left to do it but who started them.
+fn tidy() {
+    if let Some(directory) = std::env::var_os("COHOST_SHM_DIR").filter(|dir| !dir.is_empty()) {
+        // What cannot be removed was reported by the ranks that could not use the directory.
+        let _ = crate::region::file::clean_stale(directory.as_ref());
     }
 }

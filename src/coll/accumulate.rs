@@ -33,11 +33,7 @@ pub(super) struct Accumulator {
 impl Accumulator {
     /// `operand` is this rank's own. The result goes to `home`; `None` at ranks that only help.
     pub(super) fn new(operand: Slice, home: Option<Slice>) -> Accumulator {
-        Accumulator {
-            value: operand,
-            home,
-            room: None,
-        }
+        Accumulator { value: operand, home, room: None }
     }
 
     /// The value so far.
@@ -52,9 +48,7 @@ impl Accumulator {
 
     /// Where the result belongs.
     pub(super) fn home(&mut self, schedule: &mut Schedule) -> Slice {
-        *self
-            .home
-            .get_or_insert_with(|| schedule.scratch(self.value.len))
+        *self.home.get_or_insert_with(|| schedule.scratch(self.value.len))
     }
 
     /// Copies the value home if it is not there yet.

@@ -56,11 +56,7 @@ pub fn allgather_with(
     debug_assert!(algorithm.suits(shape, &blocks));
     let me = shape.rank();
     let place = blocks.slice(Buf::Recv, me);
-    let own = if in_place {
-        place
-    } else {
-        Slice::new(Buf::Send, 0, place.len)
-    };
+    let own = if in_place { place } else { Slice::new(Buf::Send, 0, place.len) };
     let group = Group::all(shape);
     match algorithm {
         AllgatherAlgorithm::Linear => linear(&group, blocks, own, schedule),
@@ -71,11 +67,7 @@ pub fn allgather_with(
         AllgatherAlgorithm::Ring => {
             schedule.copy(own, place);
             let group = Group::by_host_from(shape, 0);
-            ring(
-                &group,
-                |index| blocks.slice(Buf::Recv, group.rank(index)),
-                schedule,
-            );
+            ring(&group, |index| blocks.slice(Buf::Recv, group.rank(index)), schedule);
         }
         AllgatherAlgorithm::TwoLevel => two_level(shape, blocks, own, schedule),
     }
@@ -117,10 +109,7 @@ fn bruck(group: &Group, block: usize, own: Slice, schedule: &mut Schedule) {
     while held < size {
         let count = held.min(size - held);
         schedule.send(group.rank(group.before(held)), all.part(0, count * block));
-        schedule.recv(
-            group.rank(group.after(held)),
-            all.part(held * block, count * block),
-        );
+        schedule.recv(group.rank(group.after(held)), all.part(held * block, count * block));
         schedule.wait();
         held *= 2;
     }

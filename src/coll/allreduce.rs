@@ -35,12 +35,7 @@ impl AllreduceAlgorithm {
 
 /// Appends the allreduce that fits.
 pub fn allreduce(shape: &Shape, operands: Operands, schedule: &mut Schedule) {
-    allreduce_with(
-        choose::allreduce(shape, &operands),
-        shape,
-        operands,
-        schedule,
-    );
+    allreduce_with(choose::allreduce(shape, &operands), shape, operands, schedule);
 }
 
 /// Appends an allreduce by the algorithm named, which must suit.
@@ -51,11 +46,7 @@ pub fn allreduce_with(
     schedule: &mut Schedule,
 ) {
     debug_assert!(algorithm.suits(shape, &operands));
-    let operand = if operands.in_place {
-        Buf::Recv
-    } else {
-        Buf::Send
-    };
+    let operand = if operands.in_place { Buf::Recv } else { Buf::Send };
     let home = Slice::new(Buf::Recv, 0, operands.bytes);
     let mut value = Accumulator::new(Slice::new(operand, 0, operands.bytes), Some(home));
     let group = Group::all(shape);
@@ -64,12 +55,7 @@ pub fn allreduce_with(
         AllreduceAlgorithm::RecursiveDoubling => recursive_doubling(&group, &mut value, schedule),
         AllreduceAlgorithm::Rabenseifner => rabenseifner(&group, operands, &mut value, schedule),
         AllreduceAlgorithm::Ring => {
-            ring(
-                &Group::by_host_from(shape, 0),
-                operands,
-                &mut value,
-                schedule,
-            );
+            ring(&Group::by_host_from(shape, 0), operands, &mut value, schedule);
         }
         AllreduceAlgorithm::TwoLevel => two_level(shape, operands, &mut value, schedule),
     }
@@ -144,11 +130,7 @@ fn unfold(group: &Group, value: &mut Accumulator, schedule: &mut Schedule) {
 /// The index of the rank with this number after folding.
 fn unfolded(group: &Group, number: usize) -> usize {
     let rest = group.size - power_of_two_within(group.size);
-    if number < rest {
-        2 * number + 1
-    } else {
-        number + rest
-    }
+    if number < rest { 2 * number + 1 } else { number + rest }
 }
 
 fn recursive_doubling(group: &Group, value: &mut Accumulator, schedule: &mut Schedule) {
@@ -158,13 +140,7 @@ fn recursive_doubling(group: &Group, value: &mut Accumulator, schedule: &mut Sch
         while bit < power_of_two_within(group.size) {
             let partner = number ^ bit;
             let peer = group.rank(unfolded(group, partner));
-            value.exchange(
-                schedule,
-                peer,
-                whole.clone(),
-                whole.clone(),
-                partner < number,
-            );
+            value.exchange(schedule, peer, whole.clone(), whole.clone(), partner < number);
             bit *= 2;
         }
     }
@@ -198,11 +174,7 @@ impl Halving {
     pub(super) fn new(group: &Group, operands: Operands) -> Halving {
         let parts = power_of_two_within(group.size);
         let elements = Elements::new(operands.bytes, operands.element_size);
-        Halving {
-            elements,
-            parts,
-            rest: group.size - parts,
-        }
+        Halving { elements, parts, rest: group.size - parts }
     }
 
     /// Who takes part for this index: its own index or its neighbour's, and the number after folding.
@@ -313,19 +285,11 @@ fn ring(group: &Group, operands: Operands, value: &mut Accumulator, schedule: &m
     for step in 0..size - 1 {
         let give = part(group.before(step));
         let give = carried.part(give.start, give.len());
-        value.shift(
-            schedule,
-            (right, give),
-            (left, part(group.before(step + 1))),
-            true,
-        );
+        value.shift(schedule, (right, give), (left, part(group.before(step + 1))), true);
         carried = home;
     }
     for step in 0..size - 1 {
-        let (have, lack) = (
-            part(group.before(step + size - 1)),
-            part(group.before(step)),
-        );
+        let (have, lack) = (part(group.before(step + size - 1)), part(group.before(step)));
         schedule.send(right, home.part(have.start, have.len()));
         schedule.recv(left, home.part(lack.start, lack.len()));
         schedule.wait();

@@ -20,13 +20,7 @@ pub enum AlltoallAlgorithm {
 
 /// Appends the alltoall of `block` bytes to each rank that fits.
 pub fn alltoall(shape: &Shape, block: usize, in_place: bool, schedule: &mut Schedule) {
-    alltoall_with(
-        choose::alltoall(shape, block),
-        shape,
-        block,
-        in_place,
-        schedule,
-    );
+    alltoall_with(choose::alltoall(shape, block), shape, block, in_place, schedule);
 }
 
 /// Appends an alltoall by the algorithm named.
@@ -99,9 +93,7 @@ fn spread_in_place(group: &Group, blocks: Blocks<'_>, window: usize, schedule: &
     let me = group.rank(group.me);
     let window = window.max(1);
     let rounds = |start: usize| {
-        (start..size.min(start.saturating_add(window)))
-            .map(partner)
-            .filter(move |&p| p != me)
+        (start..size.min(start.saturating_add(window))).map(partner).filter(move |&p| p != me)
     };
     let place = |peer: u32| blocks.slice(Buf::Recv, peer);
     let batches = || (0..size).step_by(window);
@@ -148,10 +140,7 @@ fn bruck(group: &Group, block: usize, in_place: bool, schedule: &mut Schedule) {
         bit *= 2;
     }
     for i in 0..size {
-        schedule.copy(
-            slot(i),
-            Slice::new(Buf::Recv, group.before(i) * block, block),
-        );
+        schedule.copy(slot(i), Slice::new(Buf::Recv, group.before(i) * block, block));
     }
 }
 
@@ -182,13 +171,7 @@ fn two_level(shape: &Shape, block: usize, in_place: bool, schedule: &mut Schedul
     schedule.copy(mine, row(rows, 0));
     schedule.wait();
     let results = schedule.scratch(members.len() * all);
-    let exchange = Exchange {
-        shape,
-        block,
-        members,
-        rows,
-        results,
-    };
+    let exchange = Exchange { shape, block, members, rows, results };
     exchange.with_other_hosts(host, schedule);
     for (i, &member) in members.iter().enumerate().skip(1) {
         schedule.send(member, row(results, i));

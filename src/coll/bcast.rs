@@ -97,10 +97,7 @@ fn scatter_allgather(group: &Group, root: usize, data: Slice, schedule: &mut Sch
     if relative != 0 {
         let subtree = 1 << relative.trailing_zeros();
         let parent = relative & (relative - 1);
-        schedule.recv(
-            group.rank(root + parent),
-            parts(relative, relative + subtree),
-        );
+        schedule.recv(group.rank(root + parent), parts(relative, relative + subtree));
         schedule.wait();
     }
     let mut bit = first_bit(relative, size);
@@ -114,20 +111,12 @@ fn scatter_allgather(group: &Group, root: usize, data: Slice, schedule: &mut Sch
     // What a subtree received beyond its own part it would receive again below: those bytes are the same,
     // but not to be overwritten while they are being sent.
     schedule.wait();
-    let held = if relative == 0 {
-        size
-    } else {
-        1 << relative.trailing_zeros()
-    };
+    let held = if relative == 0 { size } else { 1 << relative.trailing_zeros() };
     let holds = |part: usize| part >= relative && part < relative + held;
     // A rank that holds a part already needs no copy of it; both ends of a ring edge can tell.
     let left = (relative + size - 1) % size;
     let right = (relative + 1) % size;
-    let right_held = if right == 0 {
-        size
-    } else {
-        1usize << right.trailing_zeros()
-    };
+    let right_held = if right == 0 { size } else { 1usize << right.trailing_zeros() };
     for step in 0..size - 1 {
         let outgoing = (relative + size - step) % size;
         let incoming = (left + size - step) % size;

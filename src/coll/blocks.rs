@@ -62,10 +62,7 @@ impl Elements {
     pub(super) fn new(bytes: usize, size: usize) -> Elements {
         let size = size.max(1);
         debug_assert_eq!(bytes % size, 0, "the last element is cut");
-        Elements {
-            count: bytes / size,
-            size,
-        }
+        Elements { count: bytes / size, size }
     }
 
     /// The first byte of part `i` of `parts`, which differ by one element at most.
@@ -105,14 +102,8 @@ mod tests {
 
     #[test]
     fn neighbours_form_a_run_and_strangers_do_not() {
-        let blocks = Blocks::Listed {
-            counts: &[2, 3, 0, 4],
-            displs: &[0, 2, 5, 6],
-        };
-        assert_eq!(
-            blocks.run(Buf::Recv, &[0, 1, 2]),
-            Some(Slice::new(Buf::Recv, 0, 5))
-        );
+        let blocks = Blocks::Listed { counts: &[2, 3, 0, 4], displs: &[0, 2, 5, 6] };
+        assert_eq!(blocks.run(Buf::Recv, &[0, 1, 2]), Some(Slice::new(Buf::Recv, 0, 5)));
         assert_eq!(blocks.run(Buf::Recv, &[1, 3]), None);
         assert_eq!(blocks.slice(Buf::Recv, 9).len, 0);
     }

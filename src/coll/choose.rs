@@ -94,9 +94,7 @@ pub fn bcast(shape: &Shape, bytes: usize) -> BcastAlgorithm {
     if one_round(shape, bytes) {
         BcastAlgorithm::Linear
     } else if several && shape.host_count() > 1 && bytes >= BCAST_CHAIN {
-        BcastAlgorithm::Chain {
-            segment: CHAIN_SEGMENT,
-        }
+        BcastAlgorithm::Chain { segment: CHAIN_SEGMENT }
     } else if shape.two_levels() {
         BcastAlgorithm::TwoLevel
     } else if shape.crowded() || shape.size() < SCATTER_ALLGATHER_RANKS || bytes <= BCAST_SHORT {
@@ -207,12 +205,8 @@ pub fn alltoall(shape: &Shape, block: usize) -> AlltoallAlgorithm {
     } else if shape.size() >= BRUCK_RANKS && block <= BRUCK_BYTES {
         AlltoallAlgorithm::Bruck
     } else if block <= ALLTOALL_SHORT {
-        AlltoallAlgorithm::Spread {
-            window: POSTS_IN_FLIGHT,
-        }
+        AlltoallAlgorithm::Spread { window: POSTS_IN_FLIGHT }
     } else {
-        AlltoallAlgorithm::Spread {
-            window: ALLTOALL_WINDOW,
-        }
+        AlltoallAlgorithm::Spread { window: ALLTOALL_WINDOW }
     }
 }

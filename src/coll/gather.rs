@@ -18,14 +18,7 @@ pub enum GatherAlgorithm {
 /// Appends the gather of `block` bytes from each rank that fits. In place (the root's own block is where it
 /// belongs already) is meant of the root alone.
 pub fn gather(shape: &Shape, block: usize, root: u32, in_place: bool, schedule: &mut Schedule) {
-    gather_with(
-        choose::gather(shape, block),
-        shape,
-        block,
-        root,
-        in_place,
-        schedule,
-    );
+    gather_with(choose::gather(shape, block), shape, block, root, in_place, schedule);
 }
 
 /// Appends a gather by the algorithm named.
@@ -83,11 +76,7 @@ fn binomial(shape: &Shape, block: usize, root: u32, in_place: bool, schedule: &m
     let relative = (group.me + size - root) % size;
     let own = Slice::new(Buf::Send, 0, block);
     let parent = group.rank(root + (relative & relative.wrapping_sub(1)));
-    let subtree = if relative == 0 {
-        size
-    } else {
-        1 << relative.trailing_zeros()
-    };
+    let subtree = if relative == 0 { size } else { 1 << relative.trailing_zeros() };
     let subtree = subtree.min(size - relative);
     if relative != 0 && subtree == 1 {
         schedule.send(parent, own);
@@ -118,13 +107,7 @@ fn binomial(shape: &Shape, block: usize, root: u32, in_place: bool, schedule: &m
         bit >>= 1;
     }
     if relative == 0 {
-        keep_own(
-            block,
-            Blocks::Equal(block),
-            shape.rank(),
-            in_place,
-            schedule,
-        );
+        keep_own(block, Blocks::Equal(block), shape.rank(), in_place, schedule);
         schedule.wait();
         if let (Some(packed), Some((child, count))) = (packed, wrapped) {
             let until_end = size - (root + child) % size;
@@ -170,19 +153,11 @@ fn two_level(shape: &Shape, block: usize, root: u32, in_place: bool, schedule: &
         return;
     }
     keep_own(block, blocks, me, in_place, schedule);
-    for &member in shape
-        .members(my_host)
-        .iter()
-        .filter(|&&member| member != me)
-    {
+    for &member in shape.members(my_host).iter().filter(|&&member| member != me) {
         schedule.recv(member, blocks.slice(Buf::Recv, member));
     }
     // Blocks of a host whose ranks are scattered arrive packed: all hosts in one scratch buffer.
-    let all = schedule.scratch(if shape.contiguous() {
-        0
-    } else {
-        shape.size() as usize * block
-    });
+    let all = schedule.scratch(if shape.contiguous() { 0 } else { shape.size() as usize * block });
     let hosts = || (0..shape.host_count()).filter(|&host| host != my_host);
     let packed = |host: u32| {
         let positions = shape.positions(host);

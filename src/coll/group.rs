@@ -22,13 +22,7 @@ impl<'a> Group<'a> {
     /// All ranks, in the order of ranks.
     pub(super) fn all(shape: &'a Shape) -> Group<'a> {
         let size = shape.size() as usize;
-        Group {
-            ranks: None,
-            first: 0,
-            instead: [None; 2],
-            size,
-            me: shape.rank() as usize,
-        }
+        Group { ranks: None, first: 0, instead: [None; 2], size, me: shape.rank() as usize }
     }
 
     /// All ranks, host after host, starting with `root` and its host: along such a chain or ring a
@@ -45,12 +39,7 @@ impl<'a> Group<'a> {
 
     /// The ranks of this rank's host, ascending.
     pub(super) fn local(shape: &'a Shape) -> Group<'a> {
-        Group::listed(
-            shape,
-            shape.members(shape.host_of(shape.rank())),
-            0,
-            [None; 2],
-        )
+        Group::listed(shape, shape.members(shape.host_of(shape.rank())), 0, [None; 2])
     }
 
     /// One rank of each host: the lowest, but `root` for its own host. Index is the number of the host.
@@ -65,13 +54,7 @@ impl<'a> Group<'a> {
         first: usize,
         instead: [Option<(usize, u32)>; 2],
     ) -> Group<'a> {
-        let mut group = Group {
-            ranks: Some(list),
-            first,
-            instead,
-            size: list.len(),
-            me: 0,
-        };
+        let mut group = Group { ranks: Some(list), first, instead, size: list.len(), me: 0 };
         group.me = group.index_of(shape.rank()).unwrap_or(usize::MAX);
         group
     }
@@ -82,11 +65,7 @@ impl<'a> Group<'a> {
             return (index % self.size) as u32;
         };
         let at = (self.first + index) % self.size;
-        let other = self
-            .instead
-            .iter()
-            .flatten()
-            .find(|(position, _)| *position == at);
+        let other = self.instead.iter().flatten().find(|(position, _)| *position == at);
         other.map_or(list[at], |(_, rank)| *rank)
     }
 
@@ -126,9 +105,8 @@ mod tests {
             let group = Group::by_host_from(&shape, root);
             assert_eq!((group.me, group.rank(0)), (0, root));
             let mut ranks: Vec<u32> = (0..6).map(|i| group.rank(i)).collect();
-            let crossings = ranks
-                .windows(2)
-                .filter(|w| hosts[w[0] as usize] != hosts[w[1] as usize]);
+            let crossings =
+                ranks.windows(2).filter(|w| hosts[w[0] as usize] != hosts[w[1] as usize]);
             assert_eq!(crossings.count(), 2);
             ranks.sort();
             assert_eq!(ranks, [0, 1, 2, 3, 4, 5]);

@@ -28,13 +28,7 @@ impl ReduceAlgorithm {
 /// Appends the reduction to `root` that fits. In place is meant of the root alone: the others pass their
 /// vector in `Buf::Send`, and have no `Buf::Recv`.
 pub fn reduce(shape: &Shape, operands: Operands, root: u32, schedule: &mut Schedule) {
-    reduce_with(
-        choose::reduce(shape, &operands),
-        shape,
-        operands,
-        root,
-        schedule,
-    );
+    reduce_with(choose::reduce(shape, &operands), shape, operands, root, schedule);
 }
 
 /// Appends a reduction by the algorithm named, which must suit.
@@ -47,11 +41,7 @@ pub fn reduce_with(
 ) {
     debug_assert!(algorithm.suits(shape, &operands));
     let at_root = shape.rank() == root;
-    let operand = if at_root && operands.in_place {
-        Buf::Recv
-    } else {
-        Buf::Send
-    };
+    let operand = if at_root && operands.in_place { Buf::Recv } else { Buf::Send };
     let home = at_root.then(|| Slice::new(Buf::Recv, 0, operands.bytes));
     let mut value = Accumulator::new(Slice::new(operand, 0, operands.bytes), home);
     let group = Group::all(shape);
@@ -89,9 +79,7 @@ pub(super) fn linear(group: &Group, root: usize, value: &mut Accumulator, schedu
         value.settle(schedule);
     }
     schedule.wait();
-    (0..root)
-        .rev()
-        .for_each(|i| schedule.reduce(from(i), value.value(), true));
+    (0..root).rev().for_each(|i| schedule.reduce(from(i), value.value(), true));
     (root + 1..group.size).for_each(|i| schedule.reduce(from(i), value.value(), false));
 }
 
@@ -168,13 +156,7 @@ fn two_level(
     let leader = local.index_of(leaders.rank(host)).unwrap_or(0);
     within_host(shape, &local, leader, commutative, value, schedule);
     if leaders.contains_me() {
-        binomial(
-            &leaders,
-            shape.host_of(root) as usize,
-            commutative,
-            value,
-            schedule,
-        );
+        binomial(&leaders, shape.host_of(root) as usize, commutative, value, schedule);
     }
 }
 

@@ -67,20 +67,11 @@ pub fn reduce_scatter_with(
     schedule: &mut Schedule,
 ) {
     debug_assert!(algorithm.suits(&operands));
-    let operand = if operands.in_place {
-        Buf::Recv
-    } else {
-        Buf::Send
-    };
+    let operand = if operands.in_place { Buf::Recv } else { Buf::Send };
     let vector = Slice::new(operand, 0, operands.bytes);
     let me = shape.rank() as usize;
     let result = Slice::new(Buf::Recv, 0, counts.bytes(me..me + 1).len());
-    let call = Call {
-        group: Group::all(shape),
-        counts,
-        vector,
-        result,
-    };
+    let call = Call { group: Group::all(shape), counts, vector, result };
     match algorithm {
         ReduceScatterAlgorithm::Linear => call.linear(schedule),
         ReduceScatterAlgorithm::Pairwise => call.pairwise(schedule),
@@ -143,11 +134,7 @@ impl Call<'_> {
     fn pairwise(&self, schedule: &mut Schedule) {
         let group = &self.group;
         // In place, the result would overwrite blocks that are still to be sent.
-        let home = if self.in_place() {
-            schedule.scratch(self.result.len)
-        } else {
-            self.result
-        };
+        let home = if self.in_place() { schedule.scratch(self.result.len) } else { self.result };
         let mut value = Accumulator::new(self.block(group.me), Some(home));
         let whole = 0..self.result.len;
         for i in 1..group.size {
@@ -168,14 +155,9 @@ impl Call<'_> {
         let rest = group.size - parts;
         let first_block = |part: usize| part + part.min(rest);
         let bytes = |parts: Range<usize>| {
-            self.counts
-                .bytes(first_block(parts.start)..first_block(parts.end))
+            self.counts.bytes(first_block(parts.start)..first_block(parts.end))
         };
-        let home = if self.in_place() {
-            self.vector
-        } else {
-            schedule.scratch(self.vector.len)
-        };
+        let home = if self.in_place() { self.vector } else { schedule.scratch(self.vector.len) };
         let mut value = Accumulator::new(self.vector, Some(home));
         let paired = group.me < 2 * rest;
         if paired && group.me.is_multiple_of(2) {
@@ -188,35 +170,17 @@ impl Call<'_> {
         if paired {
             value.absorb(schedule, group.rank(group.me - 1), true);
         }
-        let number = if paired {
-            group.me / 2
-        } else {
-            group.me - rest
-        };
+        let number = if paired { group.me / 2 } else { group.me - rest };
         let mut held = 0..parts;
         let mut distance = parts / 2;
         while distance > 0 {
             let partner = number ^ distance;
             let middle = held.start + distance;
             let (lower, upper) = (held.start..middle, middle..held.end);
-            let (keep, give) = if number & distance == 0 {
-                (lower, upper)
-            } else {
-                (upper, lower)
-            };
-            let index = if partner < rest {
-                2 * partner + 1
-            } else {
-                partner + rest
-            };
+            let (keep, give) = if number & distance == 0 { (lower, upper) } else { (upper, lower) };
+            let index = if partner < rest { 2 * partner + 1 } else { partner + rest };
             let peer = group.rank(index);
-            value.exchange(
-                schedule,
-                peer,
-                bytes(give),
-                bytes(keep.clone()),
-                partner < number,
-            );
+            value.exchange(schedule, peer, bytes(give), bytes(keep.clone()), partner < number);
             held = keep;
             distance /= 2;
         }

@@ -6,11 +6,7 @@ use super::{Buf, Schedule, Shape, Slice, group::Group};
 /// Appends the inclusive scan, by recursive doubling (Hillis, Steele 1986): in round `k` each rank passes
 /// on what the `2^k` ranks up to it have, so `log2 n` rounds for any number of ranks, always in order.
 pub fn scan(shape: &Shape, operands: Operands, schedule: &mut Schedule) {
-    let operand = if operands.in_place {
-        Buf::Recv
-    } else {
-        Buf::Send
-    };
+    let operand = if operands.in_place { Buf::Recv } else { Buf::Send };
     let home = Slice::new(Buf::Recv, 0, operands.bytes);
     let mut value = Accumulator::new(Slice::new(operand, 0, operands.bytes), Some(home));
     doubling(&Group::all(shape), 0, &mut value, schedule);
@@ -22,14 +18,7 @@ pub fn scan(shape: &Shape, operands: Operands, schedule: &mut Schedule) {
 pub fn exscan(shape: &Shape, operands: Operands, schedule: &mut Schedule) {
     let group = Group::all(shape);
     let home = Slice::new(Buf::Recv, 0, operands.bytes);
-    let operand = if operands.in_place {
-        home
-    } else {
-        Slice {
-            buf: Buf::Send,
-            ..home
-        }
-    };
+    let operand = if operands.in_place { home } else { Slice { buf: Buf::Send, ..home } };
     if group.me + 1 < group.size {
         schedule.send(group.rank(group.me + 1), operand);
     }
@@ -38,11 +27,7 @@ pub fn exscan(shape: &Shape, operands: Operands, schedule: &mut Schedule) {
         return;
     }
     // In place, our own operand is still leaving from where the neighbour's will be.
-    let arrived = if operands.in_place {
-        schedule.scratch(operands.bytes)
-    } else {
-        home
-    };
+    let arrived = if operands.in_place { schedule.scratch(operands.bytes) } else { home };
     schedule.recv(group.rank(group.me - 1), arrived);
     schedule.wait();
     let mut value = Accumulator::new(arrived, Some(home));
@@ -56,10 +41,7 @@ fn doubling(group: &Group, first: usize, value: &mut Accumulator, schedule: &mut
     while distance < group.size - first {
         let give = value.value();
         let above = group.me + distance;
-        let below = group
-            .me
-            .checked_sub(distance)
-            .filter(|&below| below >= first);
+        let below = group.me.checked_sub(distance).filter(|&below| below >= first);
         if above < group.size {
             schedule.send(group.rank(above), give);
         }

@@ -18,14 +18,7 @@ pub enum ScatterAlgorithm {
 /// Appends the scatter of `block` bytes to each rank that fits. In place (the root keeps its own block where
 /// it is, in `Buf::Send`) is meant of the root alone.
 pub fn scatter(shape: &Shape, block: usize, root: u32, in_place: bool, schedule: &mut Schedule) {
-    scatter_with(
-        choose::scatter(shape, block),
-        shape,
-        block,
-        root,
-        in_place,
-        schedule,
-    );
+    scatter_with(choose::scatter(shape, block), shape, block, root, in_place, schedule);
 }
 
 /// Appends a scatter by the algorithm named.
@@ -82,11 +75,7 @@ fn binomial(shape: &Shape, block: usize, root: u32, in_place: bool, schedule: &m
     let (size, root) = (group.size, root as usize);
     let relative = (group.me + size - root) % size;
     let own = Slice::new(Buf::Recv, 0, block);
-    let subtree = if relative == 0 {
-        size
-    } else {
-        1 << relative.trailing_zeros()
-    };
+    let subtree = if relative == 0 { size } else { 1 << relative.trailing_zeros() };
     let subtree = subtree.min(size - relative);
     let mut packed = own;
     if relative != 0 {
@@ -111,13 +100,7 @@ fn binomial(shape: &Shape, block: usize, root: u32, in_place: bool, schedule: &m
         bit >>= 1;
     }
     if relative == 0 {
-        keep_own(
-            block,
-            Blocks::Equal(block),
-            shape.rank(),
-            in_place,
-            schedule,
-        );
+        keep_own(block, Blocks::Equal(block), shape.rank(), in_place, schedule);
     } else if subtree > 1 {
         schedule.copy(packed.part(0, block), own);
     }

@@ -147,10 +147,7 @@ impl Schedule {
 
     /// Number of rounds: each is a point where this rank may have to be scheduled again.
     pub fn rounds(&self) -> usize {
-        self.steps
-            .iter()
-            .filter(|step| matches!(step, Step::Wait))
-            .count()
+        self.steps.iter().filter(|step| matches!(step, Step::Wait)).count()
     }
 
     /// Posts a send, unless there is nothing to send.
@@ -169,18 +166,12 @@ impl Schedule {
 
     /// Posts an empty message, which says only that this rank came here.
     pub(super) fn signal(&mut self, peer: u32) {
-        self.post(Step::Send {
-            peer,
-            from: Slice::empty(),
-        });
+        self.post(Step::Send { peer, from: Slice::empty() });
     }
 
     /// Posts the receive of an empty message.
     pub(super) fn await_signal(&mut self, peer: u32) {
-        self.post(Step::Recv {
-            peer,
-            into: Slice::empty(),
-        });
+        self.post(Step::Recv { peer, into: Slice::empty() });
     }
 
     fn post(&mut self, step: Step) {
@@ -208,11 +199,7 @@ impl Schedule {
     pub(super) fn reduce(&mut self, from: Slice, into: Slice, from_left: bool) {
         debug_assert_eq!(from.len, into.len);
         if from.len > 0 {
-            self.steps.push(Step::Reduce {
-                from,
-                into,
-                from_left,
-            });
+            self.steps.push(Step::Reduce { from, into, from_left });
         }
     }
 

@@ -50,15 +50,7 @@ impl Shape {
         }
         let most = starts.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
         let crowded = cores_per_host.is_some_and(|cores| most > cores);
-        Shape {
-            rank,
-            hosts: hosts.to_vec(),
-            crowded,
-            by_host,
-            starts,
-            leaders,
-            host_number,
-        }
+        Shape { rank, hosts: hosts.to_vec(), crowded, by_host, starts, leaders, host_number }
     }
 
     /// This rank.

@@ -121,14 +121,7 @@ pub(crate) fn run(
         times: (usize::MAX, 0),
     });
     let ranks = processes.collect();
-    let mut world = World {
-        ranks,
-        channels: BTreeMap::new(),
-        element,
-        combine,
-        mode,
-        rng,
-    };
+    let mut world = World { ranks, channels: BTreeMap::new(), element, combine, mode, rng };
     for time in 0.. {
         let runnable = (0..world.ranks.len()).filter(|&r| world.ranks[r].can_step());
         let steps = runnable.map(|r| (r, None));
@@ -136,10 +129,7 @@ pub(crate) fn run(
         let deliveries = ready.map(|(&(from, to), _)| (to, Some(from)));
         let actions: Vec<_> = steps.chain(deliveries).collect();
         let action = match skewed {
-            true => actions
-                .iter()
-                .copied()
-                .min_by_key(|&(r, from)| (weight[r], from)),
+            true => actions.iter().copied().min_by_key(|&(r, from)| (weight[r], from)),
             false if actions.is_empty() => None,
             false => Some(actions[world.rng.below(actions.len())]),
         };
@@ -168,11 +158,7 @@ impl Process {
     /// Whether a step may read, or write, these bytes now.
     fn check(&self, slice: Slice, write: bool) -> Result<(), String> {
         let len = self.buffers[slice.buf as usize].len();
-        if slice
-            .offset
-            .checked_add(slice.len)
-            .is_none_or(|end| end > len)
-        {
+        if slice.offset.checked_add(slice.len).is_none_or(|end| end > len) {
             return Err(format!("{slice:?} is outside of {len} bytes"));
         }
         if write && slice.buf == Buf::Send && slice.len > 0 {
@@ -195,8 +181,7 @@ impl Channel {
 impl World {
     fn step(&mut self, r: usize, time: usize) -> Result<(), String> {
         let step = self.ranks[r].steps[self.ranks[r].next];
-        self.apply(r, step)
-            .map_err(|e| format!("rank {r}, {step:?}: {e}"))?;
+        self.apply(r, step).map_err(|e| format!("rank {r}, {step:?}: {e}"))?;
         let rank = &mut self.ranks[r];
         rank.next += 1;
         rank.times = (rank.times.0.min(time), time);
@@ -224,27 +209,15 @@ impl World {
                     true => Message::Bytes(rank.bytes(from).to_vec()),
                     false => Message::Post(rank.posts.len()),
                 };
-                rank.posts.push(Post {
-                    slice: from,
-                    is_send: true,
-                    done: eager,
-                });
-                self.channels
-                    .entry((r, peer as usize))
-                    .or_default()
-                    .sent
-                    .push_back(message);
+                rank.posts.push(Post { slice: from, is_send: true, done: eager });
+                self.channels.entry((r, peer as usize)).or_default().sent.push_back(message);
             }
             Step::Recv { peer, into } => {
                 let rank = &mut self.ranks[r];
                 rank.check(into, true)?;
                 let channel = self.channels.entry((peer as usize, r)).or_default();
                 channel.wanted.push_back(rank.posts.len());
-                rank.posts.push(Post {
-                    slice: into,
-                    is_send: false,
-                    done: false,
-                });
+                rank.posts.push(Post { slice: into, is_send: false, done: false });
             }
             Step::Wait => self.ranks[r].posts.clear(),
             Step::Copy { from, into } => {
@@ -252,11 +225,7 @@ impl World {
                 let bytes = self.ranks[r].bytes(from).to_vec();
                 self.ranks[r].bytes(into).copy_from_slice(&bytes);
             }
-            Step::Reduce {
-                from,
-                into,
-                from_left,
-            } => {
+            Step::Reduce { from, into, from_left } => {
                 self.operands(r, from, into)?;
                 let cut = |n: usize| !n.is_multiple_of(self.element);
                 if cut(from.len) || cut(from.offset) || cut(into.offset) {
@@ -266,11 +235,7 @@ impl World {
                 let bytes = self.ranks[r].bytes(from).to_vec();
                 let target = self.ranks[r].bytes(into).chunks_mut(element);
                 for (f, t) in bytes.chunks(element).zip(target) {
-                    let result = if from_left {
-                        combine(f, t)
-                    } else {
-                        combine(t, f)
-                    };
+                    let result = if from_left { combine(f, t) } else { combine(t, f) };
                     t.copy_from_slice(&result[..t.len()]);
                 }
             }
@@ -304,10 +269,7 @@ impl World {
         post.done = true;
         let into = post.slice;
         if bytes.len() != into.len {
-            return Err(format!(
-                "{from} to {to}: {} bytes sent, {into:?} wanted",
-                bytes.len()
-            ));
+            return Err(format!("{from} to {to}: {} bytes sent, {into:?} wanted", bytes.len()));
         }
         self.ranks[to].bytes(into).copy_from_slice(&bytes);
         Ok(())
@@ -316,10 +278,7 @@ impl World {
     fn finish(self) -> Result<Outcome, String> {
         for (r, rank) in self.ranks.iter().enumerate() {
             if let Some(step) = rank.steps.get(rank.next) {
-                return Err(format!(
-                    "rank {r} never gets beyond step {}, {step:?}",
-                    rank.next
-                ));
+                return Err(format!("rank {r} never gets beyond step {}, {step:?}", rank.next));
             }
             if !rank.posts.is_empty() {
                 return Err(format!("rank {r} ends with posts outstanding"));
@@ -329,15 +288,8 @@ impl World {
             return Err(format!("a message of {pair:?} is never received"));
         }
         let times = self.ranks.iter().map(|rank| rank.times).collect();
-        let recv = self
-            .ranks
-            .into_iter()
-            .map(|rank| rank.buffers)
-            .map(|[_, recv, _]| recv);
-        Ok(Outcome {
-            recv: recv.collect(),
-            times,
-        })
+        let recv = self.ranks.into_iter().map(|rank| rank.buffers).map(|[_, recv, _]| recv);
+        Ok(Outcome { recv: recv.collect(), times })
     }
 }
 
@@ -350,45 +302,31 @@ mod tests {
         let rank = |steps: Vec<Step>| {
             let mut schedule = Schedule::new();
             schedule.steps = steps;
-            Rank {
-                schedule,
-                send: vec![1; 8],
-                recv: vec![2; 8],
-            }
+            Rank { schedule, send: vec![1; 8], recv: vec![2; 8] }
         };
         run(steps.map(rank).into(), NO_OPERATION, mode, 1)
     }
 
     fn send(peer: u32, len: usize) -> Step {
-        Step::Send {
-            peer,
-            from: Slice::new(Buf::Send, 0, len),
-        }
+        Step::Send { peer, from: Slice::new(Buf::Send, 0, len) }
     }
 
     fn recv(peer: u32, len: usize) -> Step {
-        Step::Recv {
-            peer,
-            into: Slice::new(Buf::Recv, 0, len),
-        }
+        Step::Recv { peer, into: Slice::new(Buf::Recv, 0, len) }
     }
 
     #[test]
     fn two_ranks_that_send_before_they_receive_deadlock_in_rendezvous_only() {
         let steps = |peer| vec![send(peer, 8), Step::Wait, recv(peer, 8), Step::Wait];
         assert!(outcome(Mode::Eager, [steps(1), steps(0)]).is_ok());
-        let error = outcome(Mode::Rendezvous, [steps(1), steps(0)])
-            .err()
-            .unwrap();
+        let error = outcome(Mode::Rendezvous, [steps(1), steps(0)]).err().unwrap();
         assert!(error.contains("never gets beyond step 1"), "{error}");
     }
 
     #[test]
     fn breaches_of_the_contract_are_noticed() {
-        let copy = Step::Copy {
-            from: Slice::new(Buf::Recv, 0, 4),
-            into: Slice::new(Buf::Recv, 4, 4),
-        };
+        let copy =
+            Step::Copy { from: Slice::new(Buf::Recv, 0, 4), into: Slice::new(Buf::Recv, 4, 4) };
         let w = Step::Wait;
         let cases: [([Vec<Step>; 2], &str); 7] = [
             ([vec![send(1, 8), w], vec![recv(0, 4), w]], "8 bytes sent"),

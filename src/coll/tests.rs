@@ -25,11 +25,7 @@ impl World {
             hosts.sort();
         }
         let cores = [None, Some(1), Some(2), Some(64)][rng.below(4)];
-        World {
-            hosts,
-            cores,
-            seed: rng.next(),
-        }
+        World { hosts, cores, seed: rng.next() }
     }
 
     fn size(&self) -> usize {
@@ -55,25 +51,14 @@ impl World {
                 build(&self.shape(r), &mut schedule);
                 assert_eq!(schedule.outstanding(), 0, "{name}: rank {r}");
                 if name != "barrier" {
-                    assert!(
-                        !schedule.steps.iter().any(is_empty),
-                        "{name}: {:?}",
-                        schedule.steps
-                    );
+                    assert!(!schedule.steps.iter().any(is_empty), "{name}: {:?}", schedule.steps);
                 }
                 let (send, recv) = buffers(r);
-                Rank {
-                    schedule,
-                    send,
-                    recv,
-                }
+                Rank { schedule, send, recv }
             });
             let result = sim::run(ranks.collect(), operation, mode, self.seed);
             if let Err(error) = result.and_then(|outcome| wanted(&outcome)) {
-                panic!(
-                    "{name}, {mode:?}, hosts {:?}, cores {:?}: {error}",
-                    self.hosts, self.cores
-                );
+                panic!("{name}, {mode:?}, hosts {:?}, cores {:?}: {error}", self.hosts, self.cores);
             }
         }
     }
@@ -88,9 +73,7 @@ impl World {
         wanted: &[Vec<u8>],
     ) {
         let buffers = |r: usize| (send[r].clone(), recv[r].clone());
-        self.check(name, sim::NO_OPERATION, build, buffers, |outcome| {
-            same(outcome, wanted)
-        });
+        self.check(name, sim::NO_OPERATION, build, buffers, |outcome| same(outcome, wanted));
     }
 }
 
@@ -106,10 +89,7 @@ fn is_empty(step: &super::Step) -> bool {
 /// Whether the receive buffers are as wanted, to the last byte between and behind the blocks.
 fn same(outcome: &Outcome, wanted: &[Vec<u8>]) -> Result<(), String> {
     match (0..wanted.len()).find(|&r| outcome.recv[r] != wanted[r]) {
-        Some(r) => Err(format!(
-            "rank {r} has {:?}, wants {:?}",
-            outcome.recv[r], wanted[r]
-        )),
+        Some(r) => Err(format!("rank {r} has {:?}, wants {:?}", outcome.recv[r], wanted[r])),
         None => Ok(()),
     }
 }
@@ -142,12 +122,8 @@ fn a_small_alltoall_or_allreduce_on_a_crowded_host_is_one_round() {
     super::alltoall(&shape, 8, false, &mut schedule);
     assert_eq!((schedule.rounds(), schedule.most_outstanding()), (1, 14));
     schedule.clear();
-    let operands = super::Operands {
-        bytes: 8,
-        element_size: 8,
-        commutative: false,
-        in_place: false,
-    };
+    let operands =
+        super::Operands { bytes: 8, element_size: 8, commutative: false, in_place: false };
     super::allreduce(&shape, operands, &mut schedule);
     assert_eq!(schedule.rounds(), 1);
     schedule.clear();

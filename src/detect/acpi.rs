@@ -38,10 +38,7 @@ pub(super) fn manufacturer(line: &str) -> Option<Hypervisor> {
     ];
     // The signature takes four characters and a space.
     let rest = line.get(5..)?;
-    TABLE
-        .iter()
-        .find(|(name, _)| rest.starts_with(name))
-        .map(|&(_, whose)| whose)
+    TABLE.iter().find(|(name, _)| rest.starts_with(name)).map(|&(_, whose)| whose)
 }
 
 #[cfg(test)]

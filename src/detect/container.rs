@@ -15,9 +15,7 @@ pub(super) struct Finding {
 /// wrote down for us, then files it left, then traces that only hint.
 pub(super) fn find(evidence: &Evidence) -> Finding {
     let marks = &evidence.container;
-    let by_mark = kernel_marks(evidence)
-        .or_else(|| tracer(marks))
-        .or_else(|| written_down(marks));
+    let by_mark = kernel_marks(evidence).or_else(|| tracer(marks)).or_else(|| written_down(marks));
     if let Some((container, line)) = by_mark {
         return yes(container, line);
     }
@@ -30,23 +28,13 @@ pub(super) fn find(evidence: &Evidence) -> Finding {
     }
     if evidence.namespaces.is_first("pid") == Some(false) && !is_uml(evidence) {
         let line = "process ids are numbered in a namespace of their own".to_owned();
-        return Finding {
-            against,
-            ..yes(Container::Other, line)
-        };
+        return Finding { against, ..yes(Container::Other, line) };
     }
-    Finding {
-        against,
-        ..Finding::default()
-    }
+    Finding { against, ..Finding::default() }
 }
 
 fn yes(container: Container, line: String) -> Finding {
-    Finding {
-        container: Some(container),
-        because: vec![line],
-        against: Vec::new(),
-    }
+    Finding { container: Some(container), because: vec![line], against: Vec::new() }
 }
 
 fn is_uml(evidence: &Evidence) -> bool {
@@ -78,15 +66,9 @@ fn kernel_marks(evidence: &Evidence) -> Option<(Container, String)> {
     let version = evidence.proc.version.text().unwrap_or_default();
     for (file, text) in [
         ("/proc/sys/kernel/osrelease", release),
-        (
-            "/proc/version",
-            version.split(" (").next().unwrap_or_default(),
-        ),
+        ("/proc/version", version.split(" (").next().unwrap_or_default()),
     ] {
-        if ["Microsoft", "microsoft-standard", "WSL"]
-            .iter()
-            .any(|mark| text.contains(mark))
-        {
+        if ["Microsoft", "microsoft-standard", "WSL"].iter().any(|mark| text.contains(mark)) {
             return Some((Container::Wsl, format!("{file}: {text:?}")));
         }
     }
@@ -102,8 +84,7 @@ fn status_field<'a>(status: &'a Reading, field: &str) -> Option<&'a str> {
 
 fn tracer(marks: &ContainerMarks) -> Option<(Container, String)> {
     let name = marks.tracer.text()?;
-    name.starts_with("proot")
-        .then(|| (Container::Proot, format!("traced by {name:?}")))
+    name.starts_with("proot").then(|| (Container::Proot, format!("traced by {name:?}")))
 }
 
 /// What the manager wrote where it is meant to be read.
@@ -141,9 +122,7 @@ fn files(marks: &ContainerMarks) -> Option<(Container, String)> {
     if marks.containerenv {
         return Some((Container::Podman, "/run/.containerenv is there".to_owned()));
     }
-    marks
-        .dockerenv
-        .then(|| (Container::Docker, "/.dockerenv is there".to_owned()))
+    marks.dockerenv.then(|| (Container::Docker, "/.dockerenv is there".to_owned()))
 }
 
 /// Names in the control group of process 1: a hint for managers that leave nothing else.

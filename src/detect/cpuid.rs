@@ -35,10 +35,7 @@ pub(super) const HYPERV_INTERFACE: u32 = 0x3123_7648;
 
 /// The text of a signature: printable characters as they are, others as U+FFFD.
 fn signature(ebx: u32, ecx: u32, edx: u32) -> String {
-    let bytes: Vec<u8> = [ebx, ecx, edx]
-        .into_iter()
-        .flat_map(u32::to_le_bytes)
-        .collect();
+    let bytes: Vec<u8> = [ebx, ecx, edx].into_iter().flat_map(u32::to_le_bytes).collect();
     let text: String = bytes
         .iter()
         .map(|&byte| match byte {
@@ -79,10 +76,7 @@ fn read(mut ask: impl FnMut(u32) -> [u32; 4]) -> Cpuid {
             privileges: hyperv.then(|| ask(base + 3)[1]),
         });
     }
-    Cpuid {
-        hypervisor_bit,
-        leaves,
-    }
+    Cpuid { hypervisor_bit, leaves }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -159,13 +153,7 @@ mod tests {
 
     #[test]
     fn a_silent_hypervisor_still_leaves_its_empty_signature() {
-        let cpuid = read(|leaf| {
-            if leaf == 1 {
-                [0, 0, 1 << 31, 0]
-            } else {
-                [0; 4]
-            }
-        });
+        let cpuid = read(|leaf| if leaf == 1 { [0, 0, 1 << 31, 0] } else { [0; 4] });
         assert_eq!(cpuid.leaves.len(), 1);
         assert_eq!(cpuid.leaves[0].vendor, "");
     }

@@ -63,10 +63,7 @@ pub(super) fn vendor(evidence: &Evidence) -> Option<Found> {
     let dmi = &evidence.dmi;
     let by_table = fields(dmi).find_map(|(name, text)| {
         let &(_, hypervisor) = VENDORS.iter().find(|(start, _)| text.starts_with(start))?;
-        Some(Found {
-            hypervisor,
-            line: format!("DMI {name}: {text:?}"),
-        })
+        Some(Found { hypervisor, line: format!("DMI {name}: {text:?}") })
     });
     match by_table {
         Some(found) if is_real_machine(evidence, &found) => None,
@@ -99,9 +96,7 @@ fn is_real_machine(evidence: &Evidence, found: &Found) -> bool {
 
 /// "c5.metal", "m7g.metal-24xl".
 fn is_metal_product(product: &str) -> bool {
-    product
-        .split_once(".metal")
-        .is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('-'))
+    product.split_once(".metal").is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// Microsoft's strings name the maker of Surface computers too: only its product name
@@ -137,9 +132,7 @@ pub(super) fn vmware_product(dmi: &Dmi) -> Option<(VmwareProduct, String)> {
         ("bios_version", &dmi.bios_version),
         ("chassis_asset_tag", &dmi.chassis_asset_tag),
     ];
-    let more = more
-        .into_iter()
-        .filter_map(|(name, reading)| Some((name, reading.text()?)));
+    let more = more.into_iter().filter_map(|(name, reading)| Some((name, reading.text()?)));
     fields(dmi).chain(more).find_map(|(name, text)| {
         let &(_, product) = PRODUCTS.iter().find(|(part, _)| text.contains(part))?;
         Some((product, format!("DMI {name}: {text:?}")))

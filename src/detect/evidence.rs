@@ -40,9 +40,7 @@ impl Reading {
 
     /// A reading that failed because of `why`.
     pub fn not_readable(why: &str) -> Reading {
-        Reading::NotReadable {
-            not_readable: why.to_owned(),
-        }
+        Reading::NotReadable { not_readable: why.to_owned() }
     }
 
     pub(super) fn from_error(error: &io::Error) -> Reading {

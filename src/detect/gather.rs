@@ -119,10 +119,7 @@ fn device_tree(root: &Root) -> DeviceTree {
         present: root.exists("/proc/device-tree"),
         compatible: root.text(&at("compatible")),
         hypervisor_compatible: root.text(&at("hypervisor/compatible")),
-        fw_cfg: root
-            .names("/proc/device-tree")
-            .iter()
-            .any(|name| name.contains("fw-cfg")),
+        fw_cfg: root.names("/proc/device-tree").iter().any(|name| name.contains("fw-cfg")),
         ibm_partition_name: root.exists(&at("ibm,partition-name")),
         hmc_managed: root.exists(&at("hmc-managed?")),
         qemu_graphic_width: root.exists(&at("chosen/qemu,graphic-width")),
@@ -173,10 +170,8 @@ fn container_marks(root: &Root) -> ContainerMarks {
 /// Keeps the lines that tell of contexts; the rest changes with every run.
 fn keep_status(text: &str) -> String {
     const FIELDS: &[&str] = &["TracerPid", "VxID", "s_context", "envID"];
-    let wanted = |line: &&str| {
-        line.split_once(':')
-            .is_some_and(|(name, _)| FIELDS.contains(&name.trim()))
-    };
+    let wanted =
+        |line: &&str| line.split_once(':').is_some_and(|(name, _)| FIELDS.contains(&name.trim()));
     text.lines().filter(wanted).collect::<Vec<_>>().join("\n")
 }
 
@@ -186,9 +181,7 @@ fn tracer(root: &Root, status: &Reading) -> Reading {
         let (_, pid) = line.split_once(':')?;
         pid.trim().parse::<u32>().ok().filter(|&pid| pid != 0)
     });
-    pid.map_or(Reading::Missing, |pid| {
-        root.text(&format!("/proc/{pid}/comm"))
-    })
+    pid.map_or(Reading::Missing, |pid| root.text(&format!("/proc/{pid}/comm")))
 }
 
 /// Only the one variable: the environment of another process may hold secrets.
@@ -227,8 +220,6 @@ fn namespaces(root: &Root) -> Namespaces {
         let digits = target.split(['[', ']']).nth(1)?.to_owned();
         digits.parse::<u64>().ok()
     };
-    let found = KINDS
-        .iter()
-        .filter_map(|&kind| Some((kind.to_owned(), inode(kind)?)));
+    let found = KINDS.iter().filter_map(|&kind| Some((kind.to_owned(), inode(kind)?)));
     Namespaces(found.collect())
 }

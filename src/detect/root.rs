@@ -23,9 +23,7 @@ pub struct Root {
 impl Root {
     /// Takes `directory` as the root of `/proc`, `/sys`, `/dev` and `/run`.
     pub fn new(directory: &Path) -> Root {
-        Root {
-            directory: directory.to_path_buf(),
-        }
+        Root { directory: directory.to_path_buf() }
     }
 
     /// Whether this is the running machine, so that system calls say the same as files.

@@ -61,10 +61,7 @@ fn decide(witnesses: &[Witness]) -> Option<&Witness> {
     let goes_first = |w: &Witness| {
         use Hypervisor::{Google, Nitro, Parallels, VirtualBox, XenDomU};
         w.source == Source::Dmi
-            && matches!(
-                w.hypervisor,
-                VirtualBox | XenDomU | Nitro | Parallels | Google
-            )
+            && matches!(w.hypervisor, VirtualBox | XenDomU | Nitro | Parallels | Google)
     };
     let known = |source: Source| {
         move |w: &Witness| w.source == source && w.hypervisor != Hypervisor::Unknown
@@ -87,10 +84,7 @@ fn decide(witnesses: &[Witness]) -> Option<&Witness> {
 fn of_witness(evidence: &Evidence, decisive: &Witness, witnesses: &[Witness]) -> Verdict {
     let mut verdict = blank(refine(decisive, witnesses));
     verdict.because.push(decisive.line.clone());
-    if matches!(
-        verdict.hypervisor,
-        Hypervisor::XenDom0 | Hypervisor::XenDomU
-    ) {
+    if matches!(verdict.hypervisor, Hypervisor::XenDom0 | Hypervisor::XenDomU) {
         judge_xen(evidence, &mut verdict);
     }
     let (agreeing, others): (Vec<&Witness>, Vec<&Witness>) = witnesses
@@ -121,9 +115,7 @@ fn of_witness(evidence: &Evidence, decisive: &Witness, witnesses: &[Witness]) ->
                 verdict.vmware = Some(product);
                 verdict.because.push(line);
             }
-            None => verdict
-                .because
-                .push("no DMI string names the VMware product".to_owned()),
+            None => verdict.because.push("no DMI string names the VMware product".to_owned()),
         }
     }
     is_hyperv_root(evidence, &mut verdict);
@@ -243,9 +235,9 @@ fn without_witness(evidence: &Evidence) -> Verdict {
     let mut verdict = blank(Hypervisor::Unknown);
     let vm_bit = evidence.dmi.smbios_vm_bit;
     if let Some(vendor) = unknown_vendor(evidence) {
-        verdict.because.push(format!(
-            "CPUID: the hypervisor bit is set, the vendor {vendor:?} is not known"
-        ));
+        verdict
+            .because
+            .push(format!("CPUID: the hypervisor bit is set, the vendor {vendor:?} is not known"));
         verdict.unknown_vendor = Some(vendor);
     } else if evidence.hypervisor_bit() == Some(true) {
         let line = "/proc/cpuinfo: the hypervisor flag is set, no vendor is known";
@@ -263,23 +255,12 @@ fn bare_metal(evidence: &Evidence, verdict: &mut Verdict) {
     let denied = evidence.hypervisor_bit() == Some(false);
     let reasons = [
         (denied, "CPUID: the hypervisor bit is not set"),
-        (
-            dmi::is_readable(&evidence.dmi),
-            "DMI: no string of a hypervisor",
-        ),
-        (
-            evidence.device_tree.present,
-            "/proc/device-tree: no mark of a hypervisor",
-        ),
-        (
-            evidence.proc.sysinfo.text().is_some(),
-            "/proc/sysinfo: no control program",
-        ),
+        (dmi::is_readable(&evidence.dmi), "DMI: no string of a hypervisor"),
+        (evidence.device_tree.present, "/proc/device-tree: no mark of a hypervisor"),
+        (evidence.proc.sysinfo.text().is_some(), "/proc/sysinfo: no control program"),
     ];
     let lines = reasons.iter().filter(|(holds, _)| *holds);
-    verdict
-        .because
-        .extend(lines.map(|(_, line)| (*line).to_owned()));
+    verdict.because.extend(lines.map(|(_, line)| (*line).to_owned()));
     if verdict.because.is_empty() {
         let line = "neither CPUID, DMI, device tree nor sysinfo could be read";
         verdict.because.push(line.to_owned());

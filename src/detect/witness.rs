@@ -35,12 +35,7 @@ impl Evidence {
         if let Some(cpuid) = &self.cpuid {
             return Some(cpuid.hypervisor_bit);
         }
-        let flags = self
-            .proc
-            .cpuinfo
-            .text()?
-            .lines()
-            .find(|line| line.starts_with("flags"))?;
+        let flags = self.proc.cpuinfo.text()?.lines().find(|line| line.starts_with("flags"))?;
         Some(flags.split_whitespace().any(|flag| flag == "hypervisor"))
     }
 }
@@ -53,28 +48,19 @@ pub(super) fn hear(evidence: &Evidence) -> Vec<Witness> {
         line: found.line,
     });
     let say = |source, found: Option<(Hypervisor, String)>| {
-        found.map(|(hypervisor, line)| Witness {
-            source,
-            hypervisor,
-            line,
-        })
+        found.map(|(hypervisor, line)| Witness { source, hypervisor, line })
     };
     let mut witnesses: Vec<Witness> = Vec::new();
     witnesses.extend(dmi);
-    witnesses.extend(say(
-        Source::Uml,
-        uml_line(evidence).map(|line| (Hypervisor::UserModeLinux, line)),
-    ));
+    witnesses
+        .extend(say(Source::Uml, uml_line(evidence).map(|line| (Hypervisor::UserModeLinux, line))));
     witnesses.extend(say(
         Source::Xen,
         xen::presence(evidence).map(|line| (xen::domain(evidence).0, line)),
     ));
     witnesses.extend(say(Source::Driver, driver(evidence)));
-    witnesses.extend(
-        cpuid(evidence)
-            .into_iter()
-            .filter_map(|found| say(Source::Cpuid, Some(found))),
-    );
+    witnesses
+        .extend(cpuid(evidence).into_iter().filter_map(|found| say(Source::Cpuid, Some(found))));
     witnesses.extend(say(Source::SysHypervisor, sys_hypervisor(evidence)));
     witnesses.extend(say(Source::DeviceTree, device_tree(evidence)));
     witnesses.extend(say(Source::Sysinfo, sysinfo(evidence)));
@@ -86,12 +72,7 @@ pub(super) fn hear(evidence: &Evidence) -> Vec<Witness> {
 
 /// User-Mode Linux names itself as the vendor of its processors.
 pub(super) fn uml_line(evidence: &Evidence) -> Option<String> {
-    let line = evidence
-        .proc
-        .cpuinfo
-        .text()?
-        .lines()
-        .find(|line| line.starts_with("vendor_id"))?;
+    let line = evidence.proc.cpuinfo.text()?.lines().find(|line| line.starts_with("vendor_id"))?;
     let (_, vendor) = line.split_once(':')?;
     vendor
         .trim()
@@ -149,10 +130,7 @@ fn cpuid(evidence: &Evidence) -> Vec<(Hypervisor, String)> {
 fn sys_hypervisor(evidence: &Evidence) -> Option<(Hypervisor, String)> {
     // Xen has been heard as a witness of its own; other names are not known to exist.
     let kind = evidence.hypervisor.kind.text().filter(|k| *k != "xen")?;
-    Some((
-        Hypervisor::Unknown,
-        format!("/sys/hypervisor/type: {kind:?}"),
-    ))
+    Some((Hypervisor::Unknown, format!("/sys/hypervisor/type: {kind:?}")))
 }
 
 fn device_tree(evidence: &Evidence) -> Option<(Hypervisor, String)> {
@@ -228,25 +206,18 @@ fn devices(evidence: &Evidence) -> Option<(Hypervisor, String)> {
         Some((hypervisor, line))
     };
     let bus = evidence.hypervisor.vmbus_devices;
-    by_pci(Hypervisor::Qemu, |id| {
-        (id.subsystem_vendor, id.subsystem_device) == (0x1af4, 0x1100)
-    })
-    .or_else(|| bus.then(|| (Hypervisor::HyperV, "/sys/bus/vmbus has devices".to_owned())))
-    .or_else(|| by_pci(Hypervisor::XenDomU, |id| id.vendor == 0x5853))
-    .or_else(|| by_pci(Hypervisor::Vmware, |id| id.vendor == 0x15ad))
-    .or_else(|| by_pci(Hypervisor::VirtualBox, |id| id.vendor == 0x80ee))
-    .or_else(|| by_pci(Hypervisor::Parallels, |id| id.vendor == 0x1ab8))
-    .or_else(|| by_pci(Hypervisor::HyperV, |id| id.vendor == 0x1414))
+    by_pci(Hypervisor::Qemu, |id| (id.subsystem_vendor, id.subsystem_device) == (0x1af4, 0x1100))
+        .or_else(|| bus.then(|| (Hypervisor::HyperV, "/sys/bus/vmbus has devices".to_owned())))
+        .or_else(|| by_pci(Hypervisor::XenDomU, |id| id.vendor == 0x5853))
+        .or_else(|| by_pci(Hypervisor::Vmware, |id| id.vendor == 0x15ad))
+        .or_else(|| by_pci(Hypervisor::VirtualBox, |id| id.vendor == 0x80ee))
+        .or_else(|| by_pci(Hypervisor::Parallels, |id| id.vendor == 0x1ab8))
+        .or_else(|| by_pci(Hypervisor::HyperV, |id| id.vendor == 0x1414))
 }
 
 /// The model names of QEMU's own processors; that of TCG tells even when its signature is off.
 fn processor(evidence: &Evidence) -> Option<(Hypervisor, String)> {
-    let line = evidence
-        .proc
-        .cpuinfo
-        .text()?
-        .lines()
-        .find(|line| line.starts_with("model name"))?;
+    let line = evidence.proc.cpuinfo.text()?.lines().find(|line| line.starts_with("model name"))?;
     let (_, model) = line.split_once(':')?;
     let model = model.trim();
     let hypervisor = match model {

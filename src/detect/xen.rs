@@ -14,10 +14,7 @@ pub(super) fn presence(evidence: &Evidence) -> Option<String> {
     if evidence.hypervisor.kind.text() == Some("xen") {
         return Some("/sys/hypervisor/type: \"xen\"".to_owned());
     }
-    evidence
-        .xen
-        .proc_xen
-        .then(|| "/proc/xen is there".to_owned())
+    evidence.xen.proc_xen.then(|| "/proc/xen is there".to_owned())
 }
 
 fn features(evidence: &Evidence) -> Option<u64> {
@@ -38,14 +35,10 @@ pub(super) fn domain(evidence: &Evidence) -> (Hypervisor, String) {
         return (which, line);
     }
     match evidence.xen.capabilities.text() {
-        Some(text) if text.split([',', '\n']).any(|c| c.trim() == "control_d") => (
-            Hypervisor::XenDom0,
-            "/proc/xen/capabilities has control_d".to_owned(),
-        ),
-        Some(_) => (
-            Hypervisor::XenDomU,
-            "/proc/xen/capabilities has no control_d".to_owned(),
-        ),
+        Some(text) if text.split([',', '\n']).any(|c| c.trim() == "control_d") => {
+            (Hypervisor::XenDom0, "/proc/xen/capabilities has control_d".to_owned())
+        }
+        Some(_) => (Hypervisor::XenDomU, "/proc/xen/capabilities has no control_d".to_owned()),
         None => (
             Hypervisor::XenDomU,
             "no mark of dom0: neither features nor capabilities name it".to_owned(),
@@ -81,8 +74,5 @@ pub(super) fn guest(evidence: &Evidence) -> Option<(XenGuest, String)> {
         (true, true) => return None,
     };
     let state = if translated { "translated" } else { "its own" };
-    Some((
-        kind,
-        format!("/sys/hypervisor/properties/features {bits:08x}: page tables are {state}"),
-    ))
+    Some((kind, format!("/sys/hypervisor/properties/features {bits:08x}: page tables are {state}")))
 }

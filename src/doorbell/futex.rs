@@ -66,20 +66,9 @@ pub(super) fn wait(bells: &[Bell], timeout: Duration) -> Result<Woken, DoorbellE
 fn wait_one(word: *const u32, seen: u32, timeout: Duration) -> io::Result<()> {
     let timeout = timespec(timeout);
     // SAFETY: `word` is mapped for the call, `timeout` outlives it; the kernel reads both.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word,
-            libc::FUTEX_WAIT,
-            seen,
-            &raw const timeout,
-        )
-    };
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    let result =
+        unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, seen, &raw const timeout) };
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn wait_many(bells: &[Bell], timeout: Duration) -> io::Result<()> {
@@ -106,11 +95,7 @@ fn waitv(waiters: *const Waiter, count: usize, until: *const libc::timespec) -> 
     // SAFETY: `count` waiters and `until` are valid for the call; the kernel reads them and the
     // words they name, which are mapped or reported as a fault.
     let result = unsafe { libc::syscall(call, waiters, count, 0_u32, until, clock) };
-    if result == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Wakes whoever sleeps on `word`; how many were woken. A fault means that nobody can sleep there.
@@ -121,26 +106,17 @@ pub(super) fn wake(word: *const u32) -> usize {
 }
 
 fn monotonic_now() -> Duration {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is valid for the call. The monotonic clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    Duration::new(
-        u64::try_from(now.tv_sec).unwrap_or(0),
-        u32::try_from(now.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// The kernel's form of a time span; ends of time beyond it are as good as for ever.
 fn timespec(span: Duration) -> libc::timespec {
     // Half of the range, so that the kernel's own sums do not overflow either.
     let seconds = span.as_secs().min(u64::from(u32::MAX));
-    libc::timespec {
-        tv_sec: seconds as _,
-        tv_nsec: span.subsec_nanos() as _,
-    }
+    libc::timespec { tv_sec: seconds as _, tv_nsec: span.subsec_nanos() as _ }
 }
 
 #[cfg(test)]
@@ -153,14 +129,8 @@ mod tests {
     fn page_mapped_twice() -> (Local, Remote) {
         let file = tempfile::tempfile().unwrap();
         file.set_len(4096).unwrap();
-        let writable = memmap2::MmapOptions::new()
-            .len(4096)
-            .map_raw(&file)
-            .unwrap();
-        let read_only = memmap2::MmapOptions::new()
-            .len(4096)
-            .map_raw_read_only(&file)
-            .unwrap();
+        let writable = memmap2::MmapOptions::new().len(4096).map_raw(&file).unwrap();
+        let read_only = memmap2::MmapOptions::new().len(4096).map_raw_read_only(&file).unwrap();
         (
             Local::new(Arc::new(Mapping::from(writable))),
             Remote::new(Arc::new(Mapping::from(read_only))),
@@ -193,19 +163,10 @@ mod tests {
     fn a_bell_that_has_changed_prevents_sleep() {
         let (own, header) = page_mapped_twice();
         own.store_u32(64, 1);
-        let bell = || Bell {
-            peer: 0,
-            header: header.clone(),
-            offset: 64,
-            seen: 0,
-            futex: true,
-        };
+        let bell = || Bell { peer: 0, header: header.clone(), offset: 64, seen: 0, futex: true };
         assert_eq!(wait(&[bell()], LONG).unwrap(), Woken::Rung);
         if can_wait_on(2) {
-            let quiet = Bell {
-                offset: 128,
-                ..bell()
-            };
+            let quiet = Bell { offset: 128, ..bell() };
             assert_eq!(wait(&[quiet, bell()], LONG).unwrap(), Woken::Rung);
         }
     }
@@ -213,13 +174,7 @@ mod tests {
     #[test]
     fn a_sleep_nobody_ends_ends_by_itself() {
         let (_own, header) = page_mapped_twice();
-        let bell = |offset| Bell {
-            peer: 0,
-            header: header.clone(),
-            offset,
-            seen: 0,
-            futex: true,
-        };
+        let bell = |offset| Bell { peer: 0, header: header.clone(), offset, seen: 0, futex: true };
         let short = Duration::from_millis(2);
         assert_eq!(wait(&[bell(0)], short).unwrap(), Woken::TimedOut);
         if can_wait_on(2) {
@@ -235,13 +190,7 @@ mod tests {
         assert!(!can_wait_on(WAIT_MAX + 1));
         let (_own, header) = page_mapped_twice();
         let bells: Vec<_> = (0..=WAIT_MAX as u32)
-            .map(|peer| Bell {
-                peer,
-                header: header.clone(),
-                offset: 0,
-                seen: 0,
-                futex: true,
-            })
+            .map(|peer| Bell { peer, header: header.clone(), offset: 0, seen: 0, futex: true })
             .collect();
         assert!(wait(&bells, LONG).is_err());
     }
@@ -250,19 +199,10 @@ mod tests {
     fn the_longest_timeout_is_not_an_error() {
         let (own, header) = page_mapped_twice();
         own.store_u32(0, 1);
-        let bell = |offset| Bell {
-            peer: 0,
-            header: header.clone(),
-            offset,
-            seen: 0,
-            futex: true,
-        };
+        let bell = |offset| Bell { peer: 0, header: header.clone(), offset, seen: 0, futex: true };
         assert_eq!(wait(&[bell(0)], Duration::MAX).unwrap(), Woken::Rung);
         if can_wait_on(2) {
-            assert_eq!(
-                wait(&[bell(0), bell(64)], Duration::MAX).unwrap(),
-                Woken::Rung
-            );
+            assert_eq!(wait(&[bell(0), bell(64)], Duration::MAX).unwrap(), Woken::Rung);
         }
     }
 }

@@ -127,11 +127,7 @@ pub(super) struct FarRinger {
 
 impl FarRinger {
     pub(super) fn new(far: Far) -> Self {
-        Self {
-            far,
-            tokens: BURST,
-            since: None,
-        }
+        Self { far, tokens: BURST, since: None }
     }
 
     /// Rings; false when it must be done by a byte instead.

@@ -1,6 +1,6 @@
 //! Interrupts of an ivshmem-doorbell device: a peer's write to its doorbell register becomes an
 //! MSI-X interrupt in our guest, and vfio-pci makes it a count in an eventfd.
-//! Source: `docs/specs/ivshmem-spec.rst` of QEMU.
+//! Source: `ivshmem-spec.rst` of QEMU.
 //!
 //! Nothing depends on an interrupt: one that is lost ends with the sleep's time limit, and one too
 //! many makes the sleeper look into its rings. That an address is a peer's word is harmless for the
@@ -71,10 +71,7 @@ impl Doorbell {
         }
         // All values of target and vector are harmless: the hypervisor ignores unknown ones.
         let word = address_untrusted as u32;
-        Some(Bell {
-            device: Arc::clone(&self.device),
-            word,
-        })
+        Some(Bell { device: Arc::clone(&self.device), word })
     }
 }
 
@@ -97,10 +94,7 @@ mod tests {
 
     fn doorbell(position: u16) -> Doorbell {
         let device = Vfio::played_by(tempfile::tempfile().unwrap());
-        Doorbell {
-            device: Arc::new(device),
-            position,
-        }
+        Doorbell { device: Arc::new(device), position }
     }
 
     #[test]
@@ -127,9 +121,6 @@ mod tests {
         // A file cannot route interrupts.
         let device = Vfio::played_by(tempfile::tempfile().unwrap());
         device.write(IV_POSITION, 1).unwrap();
-        assert!(matches!(
-            Doorbell::open(Arc::new(device)),
-            Err(MsixError::System(_))
-        ));
+        assert!(matches!(Doorbell::open(Arc::new(device)), Err(MsixError::System(_))));
     }
 }

@@ -70,11 +70,7 @@ impl Policy {
     /// sockets that must wake it too.
     #[must_use]
     pub fn choose(ring_peers: usize, sockets: bool) -> Self {
-        if !sockets && can_wait_on(ring_peers) {
-            Self::Futex
-        } else {
-            Self::TcpByte
-        }
+        if !sockets && can_wait_on(ring_peers) { Self::Futex } else { Self::TcpByte }
     }
 
     /// What an armed word of this policy holds in its lowest two bits; 0 is "awake".
@@ -140,8 +136,8 @@ pub enum Ring {
 }
 
 /// One bell that a sleeper listens to: a word in a peer's section.
-#[derive(Debug)]
-struct Bell {
+#[derive(Clone, Debug)]
+pub struct Bell {
     peer: u32,
     header: Remote,
     offset: usize,
@@ -149,6 +145,20 @@ struct Bell {
     seen: u32,
     /// Whether the kernel can wait for this word.
     futex: bool,
+}
+
+impl Bell {
+    /// The bell that the owner of this section has for us.
+    ///
+    /// # Errors
+    /// When we have no place in it.
+    pub fn of(peer: &PeerSection) -> Result<Self, LayoutError> {
+        // Device memory has no page that a futex could be keyed by.
+        let futex = !matches!(peer.protection(), Protection::Device | Protection::Hypervisor);
+        let offset = peer.identity().layout.bell_offset(peer.me())?;
+        let (peer, header) = (peer.identity().index, peer.header().clone());
+        Ok(Self { peer, header, offset, seen: 0, futex })
+    }
 }
 
 /// The sleeping side of a rank's doorbell.
@@ -169,17 +179,34 @@ impl Sleeper {
     /// The doorbell of the owner of `section`.
     #[must_use]
     pub fn new(section: &OwnSection, policy: Policy) -> Self {
-        let own = section.window().clone();
-        own.store_u32(ARMED_OFFSET, 0);
-        // From now on `arm` has a barrier executed for those senders that are registered too.
-        own.store_u32(BARRIER_OFFSET, u32::from(barrier::register()));
+        Self::prepare(section);
         Self {
-            own: vec![own],
+            own: vec![section.window().clone()],
             interrupts: Vec::new(),
             policy,
             sleeps: 0,
             bells: Vec::new(),
         }
+    }
+
+    /// Says in a section of ours how its owner sleeps, before the first peer looks.
+    pub fn prepare(section: &OwnSection) {
+        let own = section.window();
+        own.store_u32(ARMED_OFFSET, 0);
+        // `arm` has a barrier executed for those senders that are registered too.
+        own.store_u32(BARRIER_OFFSET, u32::from(barrier::register()));
+    }
+
+    /// Says "asleep" in these sections from now on, and listens to these bells, instead of any
+    /// before. With the policy none, which is the one outside of a sleep.
+    pub fn renew<'a>(
+        &mut self,
+        own: impl Iterator<Item = &'a OwnSection>,
+        bells: impl Iterator<Item = &'a Bell>,
+    ) {
+        self.policy = Policy::None;
+        self.own = own.map(|section| section.window().clone()).collect();
+        self.bells = bells.cloned().collect();
     }
 
     /// How this rank is woken.
@@ -199,10 +226,8 @@ impl Sleeper {
 
     /// Says "asleep" in one more section of ours, for a peer that sees no other.
     pub fn also(&mut self, section: &OwnSection) {
-        let own = section.window().clone();
-        own.store_u32(ARMED_OFFSET, 0);
-        own.store_u32(BARRIER_OFFSET, u32::from(barrier::register()));
-        self.own.push(own);
+        Self::prepare(section);
+        self.own.push(section.window().clone());
     }
 
     /// Is woken by this interrupt too, from now on.
@@ -222,28 +247,16 @@ impl Sleeper {
     /// [`DoorbellError::TooManyPeers`] when the policy is [`Policy::Futex`] and this machine cannot
     /// wait for one more.
     pub fn add(&mut self, peer: &PeerSection) -> Result<(), DoorbellError> {
-        // Device memory has no page that a futex could be keyed by.
-        let futex = !matches!(
-            peer.protection(),
-            Protection::Device | Protection::Hypervisor
-        );
+        let bell = Bell::of(peer)?;
         if self.policy == Policy::Futex {
-            if !futex {
+            if !bell.futex {
                 return Err(DoorbellError::NoFutex);
             }
             if !can_wait_on(self.bells.len() + 1) {
                 return Err(DoorbellError::TooManyPeers);
             }
         }
-        let offset = peer.identity().layout.bell_offset(peer.me())?;
-        let header = peer.header().clone();
-        self.bells.push(Bell {
-            peer: peer.identity().index,
-            header,
-            offset,
-            seen: 0,
-            futex,
-        });
+        self.bells.push(bell);
         Ok(())
     }
 
@@ -261,11 +274,7 @@ impl Sleeper {
         }
         self.sleeps = self.sleeps.wrapping_add(1);
         let mark = self.policy.mark();
-        let word = if mark == 0 {
-            0
-        } else {
-            self.sleeps << MARK_BITS | mark
-        };
+        let word = if mark == 0 { 0 } else { self.sleeps << MARK_BITS | mark };
         for own in &self.own {
             own.store_u32(ARMED_OFFSET, word);
         }
@@ -389,8 +398,7 @@ impl Ringer {
             return Ring::SendByte;
         }
         // We alone write this word. The kernel orders the store before the wake.
-        self.own
-            .store_u32(self.bell, self.own.load_u32(self.bell).wrapping_add(1));
+        self.own.store_u32(self.bell, self.own.load_u32(self.bell).wrapping_add(1));
         futex::wake(self.own.futex_word(self.bell));
         Ring::Rung
     }

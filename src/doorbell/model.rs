@@ -114,12 +114,7 @@ fn flushed(buffer: &[(u8, u8)]) -> impl Iterator<Item = (Vec<(u8, u8)>, (u8, u8)
 
 impl State {
     fn start() -> Self {
-        let sender = Sender {
-            at: Sends::Publish,
-            sent: 0,
-            rung: 0,
-            buffer: vec![],
-        };
+        let sender = Sender { at: Sends::Publish, sent: 0, rung: 0, buffer: vec![] };
         Self {
             memory: [0; WORDS],
             at: Sleeps::See,
@@ -166,11 +161,7 @@ impl State {
             Sleeps::Arm => {
                 state.sleep += 1;
                 state.buffer.push((ARMED, state.sleep));
-                if rules.sleeper_fence {
-                    Sleeps::Fence
-                } else {
-                    Sleeps::Look
-                }
+                if rules.sleeper_fence { Sleeps::Fence } else { Sleeps::Look }
             }
             Sleeps::Fence if self.buffer.is_empty() => Sleeps::Look,
             Sleeps::Look => {
@@ -195,19 +186,11 @@ impl State {
                 } else {
                     self.memory[ARMED as usize] == self.sleep
                 };
-                if unchanged {
-                    Sleeps::Asleep
-                } else {
-                    Sleeps::Disarm
-                }
+                if unchanged { Sleeps::Asleep } else { Sleeps::Disarm }
             }
             Sleeps::Disarm => {
                 state.buffer.push((ARMED, 0));
-                if self.consumed == [MESSAGES; SENDERS] {
-                    Sleeps::Done
-                } else {
-                    Sleeps::See
-                }
+                if self.consumed == [MESSAGES; SENDERS] { Sleeps::Done } else { Sleeps::See }
             }
             Sleeps::Fence | Sleeps::Wait | Sleeps::Asleep | Sleeps::Done => return None,
         };
@@ -217,20 +200,12 @@ impl State {
     fn sender_step(&self, rules: Rules, i: usize) -> Option<Self> {
         let mut state = self.clone();
         let me = &self.senders[i];
-        let after = if me.sent == MESSAGES {
-            Sends::Done
-        } else {
-            Sends::Publish
-        };
+        let after = if me.sent == MESSAGES { Sends::Done } else { Sends::Publish };
         state.senders[i].at = match me.at {
             Sends::Publish => {
                 state.senders[i].sent += 1;
                 state.senders[i].buffer.push((data(i), me.sent + 1));
-                if rules.sender_fence {
-                    Sends::Fence
-                } else {
-                    Sends::Look
-                }
+                if rules.sender_fence { Sends::Fence } else { Sends::Look }
             }
             Sends::Fence if me.buffer.is_empty() => Sends::Look,
             Sends::Look => {
@@ -293,56 +268,35 @@ fn loses_a_wake_up(rules: Rules) -> bool {
 fn no_wake_up_is_lost_in_any_interleaving() {
     let (states, lost) = explore(PROTOCOL);
     assert_eq!(lost, None);
-    assert!(
-        states > 1000,
-        "only {states} states: the model does not interleave"
-    );
+    assert!(states > 1000, "only {states} states: the model does not interleave");
 }
 
 #[test]
 fn ringing_more_often_than_once_loses_nothing_either() {
-    assert!(!loses_a_wake_up(Rules {
-        once: Once::Never,
-        ..PROTOCOL
-    }));
+    assert!(!loses_a_wake_up(Rules { once: Once::Never, ..PROTOCOL }));
 }
 
 #[test]
 fn without_the_sleepers_fence_a_wake_up_is_lost() {
-    assert!(loses_a_wake_up(Rules {
-        sleeper_fence: false,
-        ..PROTOCOL
-    }));
+    assert!(loses_a_wake_up(Rules { sleeper_fence: false, ..PROTOCOL }));
 }
 
 #[test]
 fn without_the_senders_fence_a_wake_up_is_lost() {
-    assert!(loses_a_wake_up(Rules {
-        sender_fence: false,
-        ..PROTOCOL
-    }));
+    assert!(loses_a_wake_up(Rules { sender_fence: false, ..PROTOCOL }));
 }
 
 #[test]
 fn noting_the_bells_after_the_look_loses_a_wake_up() {
-    assert!(loses_a_wake_up(Rules {
-        seen_before_arming: false,
-        ..PROTOCOL
-    }));
+    assert!(loses_a_wake_up(Rules { seen_before_arming: false, ..PROTOCOL }));
 }
 
 #[test]
 fn a_futex_on_a_word_that_the_sender_cannot_change_loses_a_wake_up() {
-    assert!(loses_a_wake_up(Rules {
-        bells: false,
-        ..PROTOCOL
-    }));
+    assert!(loses_a_wake_up(Rules { bells: false, ..PROTOCOL }));
 }
 
 #[test]
 fn ringing_once_for_all_sleeps_loses_a_wake_up() {
-    assert!(loses_a_wake_up(Rules {
-        once: Once::PerLife,
-        ..PROTOCOL
-    }));
+    assert!(loses_a_wake_up(Rules { once: Once::PerLife, ..PROTOCOL }));
 }

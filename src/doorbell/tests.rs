@@ -41,10 +41,7 @@ fn finding_work_while_armed_disarms() {
     let (zero, one, zero_seen, _) = pair();
     let mut sleeper = Sleeper::new(&zero, Policy::Futex);
     drop(sleeper.arm());
-    assert_eq!(
-        Ringer::new(&one, &zero_seen).unwrap().ring_if_armed(),
-        Ring::Awake
-    );
+    assert_eq!(Ringer::new(&one, &zero_seen).unwrap().ring_if_armed(), Ring::Awake);
 }
 
 #[test]
@@ -64,10 +61,7 @@ fn without_a_doorbell_nobody_rings_and_naps_are_short() {
     let (zero, one, zero_seen, _) = pair();
     let mut sleeper = Sleeper::new(&zero, Policy::None);
     let armed = sleeper.arm();
-    assert_eq!(
-        Ringer::new(&one, &zero_seen).unwrap().ring_if_armed(),
-        Ring::Awake
-    );
+    assert_eq!(Ringer::new(&one, &zero_seen).unwrap().ring_if_armed(), Ring::Awake);
     assert_eq!(armed.sleep(LONG).unwrap(), Woken::TimedOut);
 }
 
@@ -101,10 +95,7 @@ fn a_bell_no_longer_listened_to_does_not_wake() {
     sleeper.add(&one_seen).unwrap();
     sleeper.remove(1);
     let armed = sleeper.arm();
-    assert_eq!(
-        Ringer::new(&one, &zero_seen).unwrap().ring_if_armed(),
-        Ring::Rung
-    );
+    assert_eq!(Ringer::new(&one, &zero_seen).unwrap().ring_if_armed(), Ring::Rung);
     assert_eq!(armed.sleep(LONG).unwrap(), Woken::TimedOut);
 }
 
@@ -162,19 +153,12 @@ fn a_peer_that_sees_another_section_of_ours_sees_us_asleep_too() {
 
 #[test]
 fn memory_of_a_device_is_never_slept_on_with_a_futex() {
-    let wanted = Wanted {
-        slots: Some(2),
-        geometry: Geometry::MIN,
-        ..Wanted::default()
-    };
+    let wanted = Wanted { slots: Some(2), geometry: Geometry::MIN, ..Wanted::default() };
     let device = Device::open(Memory::heap(1 << 20), &wanted).unwrap();
     let (zero, one) = (device.claim().unwrap(), device.claim().unwrap());
     let one_seen = device.peer(one.identity(), 0).unwrap();
     let mut sleeper = Sleeper::new(&zero, Policy::Futex);
-    assert!(matches!(
-        sleeper.add(&one_seen),
-        Err(DoorbellError::NoFutex)
-    ));
+    assert!(matches!(sleeper.add(&one_seen), Err(DoorbellError::NoFutex)));
     sleeper.set_policy(Policy::None);
     sleeper.add(&one_seen).unwrap();
     sleeper.set_policy(Policy::Futex);
@@ -259,11 +243,7 @@ fn go_round(
                     wire.send_byte(*peer);
                 }
             }
-            let all = || {
-                peers
-                    .iter()
-                    .all(|peer| peer.header().load_u32(MESSAGE) >= round)
-            };
+            let all = || peers.iter().all(|peer| peer.header().load_u32(MESSAGE) >= round);
             while !all() {
                 let armed = sleeper.arm();
                 if !all() {
@@ -290,9 +270,8 @@ fn members() -> u32 {
 #[test]
 fn thousands_of_sleeps_over_sealed_memory_are_all_ended_by_their_peers() {
     for members in [2, members()] {
-        let own: Vec<_> = (0..members)
-            .map(|i| posix::create_memfd(layout(members), i).unwrap())
-            .collect();
+        let own: Vec<_> =
+            (0..members).map(|i| posix::create_memfd(layout(members), i).unwrap()).collect();
         go_round(
             &own,
             |by, of| {
@@ -307,9 +286,7 @@ fn thousands_of_sleeps_over_sealed_memory_are_all_ended_by_their_peers() {
 #[test]
 fn thousands_of_sleeps_over_private_memory_are_all_ended_by_their_peers() {
     for members in [2, members()] {
-        let own: Vec<_> = (0..members)
-            .map(|i| heap::create(layout(members), i).unwrap())
-            .collect();
+        let own: Vec<_> = (0..members).map(|i| heap::create(layout(members), i).unwrap()).collect();
         go_round(&own, |by, of| heap::view(of, by).unwrap(), &ByFutex);
     }
 }
@@ -317,18 +294,10 @@ fn thousands_of_sleeps_over_private_memory_are_all_ended_by_their_peers() {
 #[test]
 fn thousands_of_sleeps_over_a_device_are_all_ended_by_interrupts() {
     const MEMBERS: u32 = 3;
-    let wanted = Wanted {
-        slots: Some(MEMBERS),
-        geometry: Geometry::MIN,
-        ..Wanted::default()
-    };
+    let wanted = Wanted { slots: Some(MEMBERS), geometry: Geometry::MIN, ..Wanted::default() };
     let device = Device::open(Memory::heap(1 << 20), &wanted).unwrap();
     let own: Vec<_> = (0..MEMBERS).map(|_| device.claim().unwrap()).collect();
-    let wire = ByInterrupt(
-        (0..MEMBERS)
-            .map(|_| interrupt::eventfd().unwrap())
-            .collect(),
-    );
+    let wire = ByInterrupt((0..MEMBERS).map(|_| interrupt::eventfd().unwrap()).collect());
     let seen = |by, of: &OwnSection| device.peer(of.identity(), by).unwrap();
     go_round(&own, seen, &wire);
 }

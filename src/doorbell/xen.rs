@@ -135,11 +135,7 @@ fn bind(device: &File, domain: u32, port: u32) -> io::Result<libc::c_int> {
 
 fn open(devices: &Path) -> io::Result<File> {
     let path = devices.join("evtchn");
-    let opened = File::options()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(&path);
+    let opened = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
     opened.map_err(|error| {
         io::Error::new(
             error.kind(),

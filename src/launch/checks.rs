@@ -33,14 +33,10 @@ pub(super) fn check_shape(options: &RunOptions) -> Result<Layout, LaunchError> {
             })
         }
         Some((layout, _)) => Ok(layout),
-        None if !ranks.is_multiple_of(per_vm) => Err(LaunchError::Uneven {
-            ranks,
-            ranks_per_vm: per_vm,
-        }),
-        None => Ok(Layout {
-            hosts: 1,
-            vms: ranks / per_vm,
-        }),
+        None if !ranks.is_multiple_of(per_vm) => {
+            Err(LaunchError::Uneven { ranks, ranks_per_vm: per_vm })
+        }
+        None => Ok(Layout { hosts: 1, vms: ranks / per_vm }),
     }
 }
 
@@ -106,10 +102,7 @@ pub(super) fn make_room(ranks: u32, namespaces: u32) -> Result<libc::rlimit, Lau
         return Err(LaunchError::RankCount { asked, why });
     }
     if before.rlim_cur < needed {
-        let raised = libc::rlimit {
-            rlim_cur: needed,
-            rlim_max: before.rlim_max,
-        };
+        let raised = libc::rlimit { rlim_cur: needed, rlim_max: before.rlim_max };
         sys::set_limit(libc::RLIMIT_NOFILE, &raised)
             .map_err(LaunchError::system("raising RLIMIT_NOFILE"))?;
     }
@@ -121,10 +114,7 @@ pub(super) fn find_program(program: &OsStr) -> Result<PathBuf, LaunchError> {
     let name = program.to_string_lossy().into_owned();
     if program.is_empty() {
         let searched = "its name is empty".to_owned();
-        return Err(LaunchError::ProgramNotFound {
-            program: name,
-            searched,
-        });
+        return Err(LaunchError::ProgramNotFound { program: name, searched });
     }
     if program.as_bytes().contains(&b'/') {
         let path = PathBuf::from(program);
@@ -136,10 +126,7 @@ pub(super) fn find_program(program: &OsStr) -> Result<PathBuf, LaunchError> {
             }),
             Err(error) => {
                 let searched = error.to_string();
-                Err(LaunchError::ProgramNotFound {
-                    program: name,
-                    searched,
-                })
+                Err(LaunchError::ProgramNotFound { program: name, searched })
             }
         };
     }
@@ -168,28 +155,14 @@ mod tests {
 
     fn options(ranks: u32, layout: Option<&str>, ranks_per_vm: u32) -> RunOptions {
         let layout = layout.map(|text| text.parse().unwrap());
-        RunOptions {
-            ranks,
-            layout,
-            ranks_per_vm,
-            ..Default::default()
-        }
+        RunOptions { ranks, layout, ranks_per_vm, ..Default::default() }
     }
 
     #[test]
     fn without_a_layout_all_machines_are_on_one_host() {
-        assert_eq!(
-            check_shape(&options(4, None, 1)).unwrap().to_string(),
-            "1x4"
-        );
-        assert_eq!(
-            check_shape(&options(4, None, 2)).unwrap().to_string(),
-            "1x2"
-        );
-        assert!(matches!(
-            check_shape(&options(5, None, 2)),
-            Err(LaunchError::Uneven { .. })
-        ));
+        assert_eq!(check_shape(&options(4, None, 1)).unwrap().to_string(), "1x4");
+        assert_eq!(check_shape(&options(4, None, 2)).unwrap().to_string(), "1x2");
+        assert!(matches!(check_shape(&options(5, None, 2)), Err(LaunchError::Uneven { .. })));
     }
 
     #[test]
@@ -197,38 +170,19 @@ mod tests {
         let error = check_shape(&options(5, Some("2x4"), 1)).unwrap_err();
         assert!(error.is_usage());
         let text = error.to_string();
-        assert!(
-            text.contains("2x4") && text.contains('8') && text.contains('5'),
-            "{text}"
-        );
+        assert!(text.contains("2x4") && text.contains('8') && text.contains('5'), "{text}");
     }
 
     #[test]
     fn counts_no_machine_can_start_are_refused_with_the_limits() {
-        for (ranks, layout) in [
-            (10_000, None),
-            (1025, None),
-            (1, Some("4294967295x4294967295")),
-        ] {
-            let text = check_shape(&options(ranks, layout, 4_000_000_000))
-                .unwrap_err()
-                .to_string();
+        for (ranks, layout) in [(10_000, None), (1025, None), (1, Some("4294967295x4294967295"))] {
+            let text = check_shape(&options(ranks, layout, 4_000_000_000)).unwrap_err().to_string();
             assert!(text.contains("1024") || text.contains("multiple"), "{text}");
-            let text = check_shape(&options(ranks.max(1025), layout, 1))
-                .unwrap_err()
-                .to_string();
-            assert!(
-                text.contains("1024") && text.contains("RLIMIT_NOFILE"),
-                "{text}"
-            );
+            let text = check_shape(&options(ranks.max(1025), layout, 1)).unwrap_err().to_string();
+            assert!(text.contains("1024") && text.contains("RLIMIT_NOFILE"), "{text}");
             assert!(text.contains("RLIMIT_NPROC"), "{text}");
         }
-        assert!(
-            check_shape(&options(0, None, 1))
-                .unwrap_err()
-                .to_string()
-                .contains("at least 1")
-        );
+        assert!(check_shape(&options(0, None, 1)).unwrap_err().to_string().contains("at least 1"));
         assert!(check_shape(&options(1, None, 0)).is_err());
         assert!(check_shape(&options(1024, None, 1)).is_ok());
     }

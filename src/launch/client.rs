@@ -34,36 +34,22 @@ pub fn bootstrap() -> Result<Bootstrap, LaunchError> {
     }
     match identity {
         Identity::Alone => Ok(local::singleton()),
-        Identity::Descriptor {
-            fd,
-            rank,
-            size,
-            kind,
-        } => {
+        Identity::Descriptor { fd, rank, size, kind } => {
             let stream = sys::adopt(fd).map_err(|error| environment(format!(
                 "PMI_FD={fd} is no open descriptor ({error}); start this rank with a launcher, or unset \
                  PMI_FD to run it alone"
             )))?;
             // A child of this rank must not speak in its name.
             sys::set_cloexec(stream.as_raw_fd(), true).map_err(LaunchError::system("PMI_FD"))?;
-            let mut client = Pmi1 {
-                stream,
-                lines: LineBuffer::default(),
-                job: String::new(),
-            };
+            let mut client = Pmi1 { stream, lines: LineBuffer::default(), job: String::new() };
             client.init()?;
             Ok(client.into_bootstrap(rank, size, kind))
         }
         Identity::Port { address, id } => {
-            let stream = TcpStream::connect(&address).map_err(LaunchError::system(format!(
-                "connecting to PMI_PORT={address}"
-            )))?;
+            let stream = TcpStream::connect(&address)
+                .map_err(LaunchError::system(format!("connecting to PMI_PORT={address}")))?;
             let stream = OwnedFd::from(stream);
-            let mut client = Pmi1 {
-                stream,
-                lines: LineBuffer::default(),
-                job: String::new(),
-            };
+            let mut client = Pmi1 { stream, lines: LineBuffer::default(), job: String::new() };
             let (rank, size) = client.introduce(id)?;
             client.init()?;
             Ok(client.into_bootstrap(rank, size, LauncherKind::Pmi1))
@@ -102,41 +88,27 @@ impl Pmi1 {
         }
         match (rank, size) {
             (Some(rank), Some(size)) if rank < size => Ok((rank, size)),
-            _ => Err(environment(format!(
-                "the launcher gave rank {rank:?} of size {size:?}"
-            ))),
+            _ => Err(environment(format!("the launcher gave rank {rank:?} of size {size:?}"))),
         }
     }
 
     /// `init`, and the name of the job.
     fn init(&mut self) -> Result<(), LaunchError> {
-        self.call(
-            "cmd=init pmi_version=1 pmi_subversion=1",
-            "response_to_init",
-        )?;
+        self.call("cmd=init pmi_version=1 pmi_subversion=1", "response_to_init")?;
         let answer = self.call("cmd=get_my_kvsname", "my_kvsname")?;
         self.job = answer.require("kvsname")?.to_owned();
         Ok(())
     }
 
     fn into_bootstrap(self, rank: u32, size: u32, kind: LauncherKind) -> Bootstrap {
-        Bootstrap {
-            rank,
-            size,
-            job: self.job.clone(),
-            kind,
-            kvs: Box::new(self),
-        }
+        Bootstrap { rank, size, job: self.job.clone(), kind, kvs: Box::new(self) }
     }
 
     /// Sends a request and reads its answer, which must be the command `answer`, with `rc` 0.
     fn call(&mut self, request: &str, answer: &str) -> Result<Message, LaunchError> {
         let message = self.ask(request, answer)?;
         if message.result_code() != 0 {
-            let reason = message
-                .get("msg")
-                .or(message.get("errmsg"))
-                .unwrap_or("no reason given");
+            let reason = message.get("msg").or(message.get("errmsg")).unwrap_or("no reason given");
             let (request, reason) = (command_of(request), wire::shorten(reason));
             return Err(LaunchError::Refused { request, reason });
         }
@@ -169,9 +141,7 @@ impl Pmi1 {
                     self.wait(libc::POLLOUT)?;
                 }
                 Err(_) => {
-                    return Err(LaunchError::Gone {
-                        request: request.to_owned(),
-                    });
+                    return Err(LaunchError::Gone { request: request.to_owned() });
                 }
             }
         }
@@ -187,18 +157,14 @@ impl Pmi1 {
             match sys::read(self.stream.as_raw_fd(), &mut buffer) {
                 Ok(0) => {
                     self.lines.finish()?;
-                    return Err(LaunchError::Gone {
-                        request: request.to_owned(),
-                    });
+                    return Err(LaunchError::Gone { request: request.to_owned() });
                 }
                 Ok(count) => self.lines.push(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.wait(libc::POLLIN)?;
                 }
                 Err(_) => {
-                    return Err(LaunchError::Gone {
-                        request: request.to_owned(),
-                    });
+                    return Err(LaunchError::Gone { request: request.to_owned() });
                 }
             }
         }
@@ -238,10 +204,7 @@ fn command_of(request: &str) -> String {
 }
 
 fn unexpected(expected: &str, got: &Message) -> WireError {
-    WireError::Unexpected {
-        expected: expected.to_owned(),
-        got: got.summary(),
-    }
+    WireError::Unexpected { expected: expected.to_owned(), got: got.summary() }
 }
 
 impl Kvs for Pmi1 {
@@ -268,10 +231,7 @@ impl Kvs for Pmi1 {
         let Some(count) = value.strip_prefix(PARTS) else {
             return Ok(Some(value));
         };
-        let bad = || WireError::BadField {
-            command: "get_result".to_owned(),
-            field: "value",
-        };
+        let bad = || WireError::BadField { command: "get_result".to_owned(), field: "value" };
         let count: usize = count.parse().map_err(|_| bad())?;
         // No value of the allowed length has more parts than this.
         if count > wire::MAX_VALUE / 64 + 1 {
@@ -291,10 +251,7 @@ impl Kvs for Pmi1 {
     fn abort(&mut self, code: i32, message: &str) {
         let reason: String = wire::escape(message).chars().take(600).collect();
         // The caller exits next; a launcher that is gone already needs no notice.
-        let _ = self.send(
-            &format!("cmd=abort exitcode={code} error_msg={reason}\n"),
-            "abort",
-        );
+        let _ = self.send(&format!("cmd=abort exitcode={code} error_msg={reason}\n"), "abort");
     }
 
     fn finalize(&mut self) -> Result<(), LaunchError> {
@@ -311,11 +268,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     fn client(stream: UnixStream) -> Pmi1 {
-        Pmi1 {
-            stream: stream.into(),
-            lines: LineBuffer::default(),
-            job: String::new(),
-        }
+        Pmi1 { stream: stream.into(), lines: LineBuffer::default(), job: String::new() }
     }
 
     /// A service for one rank that answers like Slurm: one read of 1024 bytes is one request.
@@ -323,18 +276,10 @@ mod tests {
         let mut server = Server::new("9.0".into(), 1);
         let mut buffer = [0; MAX_REQUEST];
         while let Ok(count @ 1..) = stream.read(&mut buffer) {
-            assert_eq!(
-                buffer[count - 1],
-                b'\n',
-                "a request did not fit into one read"
-            );
+            assert_eq!(buffer[count - 1], b'\n', "a request did not fit into one read");
             for action in server.receive(0, &buffer[..count]) {
-                let Action::Reply(_, line) = action else {
-                    panic!("{action:?}")
-                };
-                stream
-                    .write_all(line.replace(" msg=success", "").as_bytes())
-                    .unwrap();
+                let Action::Reply(_, line) = action else { panic!("{action:?}") };
+                stream.write_all(line.replace(" msg=success", "").as_bytes()).unwrap();
             }
         }
     }
@@ -347,12 +292,7 @@ mod tests {
         client.init().unwrap();
         assert_eq!(client.job, "9.0");
         let key = "k".repeat(MAX_USER_KEY);
-        for value in [
-            "v".to_owned(),
-            "v".repeat(900),
-            "v".repeat(1024),
-            format!("{PARTS}2"),
-        ] {
+        for value in ["v".to_owned(), "v".repeat(900), "v".repeat(1024), format!("{PARTS}2")] {
             client.put(&key, &value).unwrap();
             client.barrier().unwrap();
             assert_eq!(client.get(&key).unwrap().as_deref(), Some(value.as_str()));
@@ -367,18 +307,12 @@ mod tests {
     fn a_launcher_that_goes_away_is_an_error_that_says_so() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        assert!(matches!(
-            client(ours).barrier(),
-            Err(LaunchError::Gone { .. })
-        ));
+        assert!(matches!(client(ours).barrier(), Err(LaunchError::Gone { .. })));
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         theirs.write_all(b"cmd=barr").unwrap();
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         let error = client(ours).barrier().unwrap_err();
-        assert!(
-            matches!(error, LaunchError::Wire(WireError::Truncated(8))),
-            "{error}"
-        );
+        assert!(matches!(error, LaunchError::Wire(WireError::Truncated(8))), "{error}");
     }
 
     proptest! {

@@ -41,20 +41,11 @@ pub(super) struct Strings {
 impl Strings {
     /// Fails when one of the texts contains a NUL byte.
     pub(super) fn new(texts: Vec<OsString>, what: &str) -> Result<Self, LaunchError> {
-        let strings = texts
-            .into_iter()
-            .map(|text| c_string(text, what))
-            .collect::<Result<Vec<_>, _>>()?;
+        let strings =
+            texts.into_iter().map(|text| c_string(text, what)).collect::<Result<Vec<_>, _>>()?;
         let end = std::iter::once(std::ptr::null());
-        let pointers = strings
-            .iter()
-            .map(|string| string.as_ptr())
-            .chain(end)
-            .collect();
-        Ok(Self {
-            _strings: strings,
-            pointers,
-        })
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain(end).collect();
+        Ok(Self { _strings: strings, pointers })
     }
 }
 
@@ -123,18 +114,11 @@ impl Report {
         let rank = u32::from_ne_bytes([e, f, g, h]);
         let value = c_int::from_ne_bytes([i, j, k, l]);
         match kind {
-            0 => Some(Self::Ended {
-                rank,
-                status: value,
-            }),
+            0 => Some(Self::Ended { rank, status: value }),
             LOST => Some(Self::Lost { rank }),
             _ => {
                 let step = *STEPS.get(kind as usize - 1)?;
-                Some(Self::NotStarted {
-                    rank,
-                    step,
-                    errno: value,
-                })
+                Some(Self::NotStarted { rank, step, errno: value })
             }
         }
     }
@@ -159,10 +143,7 @@ pub(super) fn start(plan: Plan, mask: libc::sigset_t) -> Result<Keeper, LaunchEr
     let (reports, keeper_reports) = sys::pipe().map_err(failed())?;
     // Not the number that the ranks' PMI connection gets, as a rank reports its failure to start.
     let keeper_reports = sys::duplicate(keeper_reports.as_raw_fd()).map_err(failed())?;
-    let null = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null");
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = OwnedFd::from(null.map_err(LaunchError::system("opening /dev/null"))?);
     let (stdin, typed) = rank0_stdin(&null)?;
     let mut used = vec![keeper_control.as_raw_fd(), keeper_reports.as_raw_fd()];
@@ -186,12 +167,7 @@ pub(super) fn start(plan: Plan, mask: libc::sigset_t) -> Result<Keeper, LaunchEr
         pid => {
             // Both sides set the group: whoever comes first, no signal misses it.
             let _ = sys::lead_process_group(pid);
-            Ok(Keeper {
-                pid: Some(pid),
-                control,
-                reports,
-                typed,
-            })
+            Ok(Keeper { pid: Some(pid), control, reports, typed })
         }
     }
 }
@@ -272,11 +248,7 @@ impl Work<'_> {
             Ok(0) => {
                 let (step, error) = self.become_rank(index, plan, keeper);
                 let errno = error.raw_os_error().unwrap_or(0);
-                self.report(Report::NotStarted {
-                    rank: index as u32,
-                    step,
-                    errno,
-                });
+                self.report(Report::NotStarted { rank: index as u32, step, errno });
                 sys::exit_now(127)
             }
             Ok(pid) => {
@@ -286,11 +258,7 @@ impl Work<'_> {
             }
             Err(error) => {
                 let errno = error.raw_os_error().unwrap_or(0);
-                self.report(Report::NotStarted {
-                    rank: index as u32,
-                    step: Step::Fork,
-                    errno,
-                });
+                self.report(Report::NotStarted { rank: index as u32, step: Step::Fork, errno });
             }
         }
     }
@@ -325,10 +293,7 @@ impl Work<'_> {
         sys::default_action(libc::SIGPIPE);
         sys::set_signal_mask(&self.mask);
         let arguments = &self.plan.arguments.pointers;
-        (
-            Step::Execute,
-            sys::execute(&self.plan.path, arguments, &plan.environment.pointers),
-        )
+        (Step::Execute, sys::execute(&self.plan.path, arguments, &plan.environment.pointers))
     }
 
     /// Closes the ranks' ends, so that the launcher sees them close, and leaves the standard streams.
@@ -356,10 +321,8 @@ impl Work<'_> {
         // A rank may have ended before `children` existed.
         self.reap();
         loop {
-            let mut fds = [
-                sys::interest(self.control, libc::POLLIN),
-                sys::interest(children, libc::POLLIN),
-            ];
+            let mut fds =
+                [sys::interest(self.control, libc::POLLIN), sys::interest(children, libc::POLLIN)];
             if sys::poll(&mut fds, -1).is_err() {
                 return self.sweep();
             }
@@ -394,17 +357,10 @@ impl Work<'_> {
         loop {
             match sys::wait(-1, libc::WNOHANG) {
                 Ok(Some((pid, status))) => {
-                    let found = self
-                        .processes
-                        .iter_mut()
-                        .enumerate()
-                        .find(|(_, p)| **p == pid);
+                    let found = self.processes.iter_mut().enumerate().find(|(_, p)| **p == pid);
                     if let Some((rank, process)) = found {
                         *process = 0;
-                        self.report(Report::Ended {
-                            rank: rank as u32,
-                            status,
-                        });
+                        self.report(Report::Ended { rank: rank as u32, status });
                     }
                 }
                 Ok(None) => return true,
@@ -466,17 +422,10 @@ mod tests {
 
     #[test]
     fn reports_read_back_as_they_were_written() {
-        let ended = Report::Ended {
-            rank: 7,
-            status: -9,
-        };
+        let ended = Report::Ended { rank: 7, status: -9 };
         assert_eq!(Report::decode(ended.encode()), Some(ended));
         for step in STEPS {
-            let report = Report::NotStarted {
-                rank: 1023,
-                step,
-                errno: libc::ENOEXEC,
-            };
+            let report = Report::NotStarted { rank: 1023, step, errno: libc::ENOEXEC };
             assert_eq!(Report::decode(report.encode()), Some(report));
         }
         let lost = Report::Lost { rank: 3 };

@@ -27,10 +27,7 @@ impl Layout {
         let (vms, per_vm) = (u64::from(self.vms.max(1)), u64::from(ranks_per_vm.max(1)));
         let machine = u64::from(rank) / per_vm;
         // Both quotients are at most `rank`, so they fit.
-        Place {
-            host: (machine / vms) as u32,
-            vm: (machine % vms) as u32,
-        }
+        Place { host: (machine / vms) as u32, vm: (machine % vms) as u32 }
     }
 }
 
@@ -53,9 +50,7 @@ impl FromStr for Layout {
     type Err = LaunchError;
 
     fn from_str(text: &str) -> Result<Self, LaunchError> {
-        let bad = || LaunchError::BadLayout {
-            text: text.chars().take(40).collect(),
-        };
+        let bad = || LaunchError::BadLayout { text: text.chars().take(40).collect() };
         let (hosts, vms) = text.split_once(['x', 'X']).ok_or_else(bad)?;
         let number = |text: &str| match text.bytes().all(|b| b.is_ascii_digit()) {
             true => text.parse::<u32>().ok().filter(|&n| n > 0),
@@ -85,9 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_no_layout_is_refused_with_its_text() {
-        for text in [
-            "", "2", "x", "2x", "x4", "0x4", "2x0", "+2x4", "2x4x1", "2 x 4", "-1x1",
-        ] {
+        for text in ["", "2", "x", "2x", "x4", "0x4", "2x0", "+2x4", "2x4x1", "2 x 4", "-1x1"] {
             let error = text.parse::<Layout>().unwrap_err();
             assert!(error.to_string().contains(text), "{error}");
         }

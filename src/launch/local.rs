@@ -16,34 +16,16 @@ pub fn in_process(n: u32) -> Vec<Bootstrap> {
 /// The job of a process that no launcher started.
 pub(super) fn singleton() -> Bootstrap {
     let job = fresh_job_name();
-    let kvs = Box::new(Member {
-        rank: 0,
-        shared: Arc::new(Shared::new(1)),
-    });
-    Bootstrap {
-        rank: 0,
-        size: 1,
-        job,
-        kind: LauncherKind::Singleton,
-        kvs,
-    }
+    let kvs = Box::new(Member { rank: 0, shared: Arc::new(Shared::new(1)) });
+    Bootstrap { rank: 0, size: 1, job, kind: LauncherKind::Singleton, kvs }
 }
 
 fn members(n: u32, kind: LauncherKind) -> Vec<Bootstrap> {
     let job = fresh_job_name();
     let shared = Arc::new(Shared::new(n));
     let member = |rank| {
-        let kvs = Box::new(Member {
-            rank,
-            shared: Arc::clone(&shared),
-        });
-        Bootstrap {
-            rank,
-            size: n,
-            job: job.clone(),
-            kind,
-            kvs,
-        }
+        let kvs = Box::new(Member { rank, shared: Arc::clone(&shared) });
+        Bootstrap { rank, size: n, job: job.clone(), kind, kvs }
     };
     (0..n).map(member).collect()
 }
@@ -71,11 +53,7 @@ impl Space {
     /// Why no further barrier can complete, if so.
     fn broken(&self) -> Option<LaunchError> {
         if let Some((rank, code, message)) = self.aborted.clone() {
-            return Some(LaunchError::Aborted {
-                rank,
-                code,
-                message,
-            });
+            return Some(LaunchError::Aborted { rank, code, message });
         }
         self.left.map(|rank| LaunchError::PeerLeft { rank })
     }
@@ -83,11 +61,7 @@ impl Space {
 
 impl Shared {
     fn new(size: u32) -> Self {
-        Self {
-            size,
-            space: Mutex::default(),
-            changed: Condvar::new(),
-        }
+        Self { size, space: Mutex::default(), changed: Condvar::new() }
     }
 
     /// A thread that panicked while holding the lock left plain values behind: go on with them.
@@ -112,10 +86,7 @@ impl Member {
 impl Kvs for Member {
     fn put(&mut self, key: &str, value: &str) -> Result<(), LaunchError> {
         check_entry(key, value)?;
-        self.shared
-            .lock()
-            .entries
-            .insert(key.to_owned(), value.to_owned());
+        self.shared.lock().entries.insert(key.to_owned(), value.to_owned());
         Ok(())
     }
 
@@ -140,21 +111,14 @@ impl Kvs for Member {
                 space.waiting -= 1;
                 return Err(error);
             }
-            space = self
-                .shared
-                .changed
-                .wait(space)
-                .unwrap_or_else(PoisonError::into_inner);
+            space = self.shared.changed.wait(space).unwrap_or_else(PoisonError::into_inner);
         }
         Ok(())
     }
 
     fn abort(&mut self, code: i32, message: &str) {
         let rank = self.rank;
-        self.shared
-            .lock()
-            .aborted
-            .get_or_insert((rank, code, message.to_owned()));
+        self.shared.lock().aborted.get_or_insert((rank, code, message.to_owned()));
         self.shared.changed.notify_all();
     }
 
@@ -181,9 +145,7 @@ mod tests {
             .map(|mut b| {
                 std::thread::spawn(move || {
                     for round in 0..50 {
-                        b.kvs
-                            .put(&format!("r{round}-{}", b.rank), &format!("{}", b.rank))
-                            .unwrap();
+                        b.kvs.put(&format!("r{round}-{}", b.rank), &format!("{}", b.rank)).unwrap();
                         b.kvs.barrier().unwrap();
                         for peer in 0..b.size {
                             let value = b.kvs.get(&format!("r{round}-{peer}")).unwrap();
@@ -206,10 +168,7 @@ mod tests {
         let mut ranks = in_process(3);
         drop(ranks.remove(1));
         for rank in &mut ranks {
-            assert!(matches!(
-                rank.kvs.barrier(),
-                Err(LaunchError::PeerLeft { rank: 1 })
-            ));
+            assert!(matches!(rank.kvs.barrier(), Err(LaunchError::PeerLeft { rank: 1 })));
         }
     }
 
@@ -220,17 +179,7 @@ mod tests {
         let waiter = std::thread::spawn(move || second.kvs.barrier());
         ranks[0].kvs.abort(3, "enough");
         let error = waiter.join().unwrap().unwrap_err();
-        assert!(
-            matches!(
-                error,
-                LaunchError::Aborted {
-                    rank: 0,
-                    code: 3,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, LaunchError::Aborted { rank: 0, code: 3, .. }), "{error}");
     }
 
     #[test]
@@ -247,10 +196,7 @@ mod tests {
             ("k", &long),
         ] {
             let error = alone.kvs.put(key, value).unwrap_err();
-            assert!(
-                matches!(error, LaunchError::BadEntry { .. }),
-                "{key} {value}"
-            );
+            assert!(matches!(error, LaunchError::BadEntry { .. }), "{key} {value}");
         }
         alone.kvs.put("k", &"v".repeat(1024)).unwrap();
         alone.kvs.barrier().unwrap();

@@ -123,28 +123,17 @@ impl std::fmt::Debug for Bootstrap {
 fn check_entry(key: &str, value: &str) -> Result<(), LaunchError> {
     let printable = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
     let reason = if key.is_empty() || key.len() > client::MAX_USER_KEY {
-        format!(
-            "a key has 1 to {} bytes, not {}",
-            client::MAX_USER_KEY,
-            key.len()
-        )
+        format!("a key has 1 to {} bytes, not {}", client::MAX_USER_KEY, key.len())
     } else if !printable(key) || key.contains(['=', '~']) {
         "a key is printable ASCII without blanks, `=` and `~`".to_owned()
     } else if value.is_empty() || value.len() > wire::MAX_VALUE {
-        format!(
-            "a value has 1 to {} bytes, not {}",
-            wire::MAX_VALUE,
-            value.len()
-        )
+        format!("a value has 1 to {} bytes, not {}", wire::MAX_VALUE, value.len())
     } else if !printable(value) {
         "a value is printable ASCII without blanks".to_owned()
     } else {
         return Ok(());
     };
-    Err(LaunchError::BadEntry {
-        key: wire::shorten(key),
-        reason,
-    })
+    Err(LaunchError::BadEntry { key: wire::shorten(key), reason })
 }
 
 /// A name for a job that no other job on this machine has.
@@ -154,9 +143,5 @@ fn fresh_job_name() -> String {
     let _ = getrandom::fill(&mut random);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = now.map_or(0, |since| since.subsec_nanos());
-    format!(
-        "cohost-{}-{:016x}",
-        std::process::id(),
-        u64::from_ne_bytes(random) ^ u64::from(nanos)
-    )
+    format!("cohost-{}-{:016x}", std::process::id(), u64::from_ne_bytes(random) ^ u64::from(nanos))
 }

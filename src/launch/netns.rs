@@ -34,23 +34,14 @@ impl HostNetworks {
             );
         }
         if hosts > MAX_HOSTS {
-            return refuse(&format!(
-                "{hosts} hosts; one bridge joins at most {MAX_HOSTS}"
-            ));
+            return refuse(&format!("{hosts} hosts; one bridge joins at most {MAX_HOSTS}"));
         }
         let bridge = new_namespace()?;
-        let hosts = (0..hosts)
-            .map(|_| new_namespace())
-            .collect::<Result<Vec<_>, _>>()?;
-        configure(
-            "ip",
-            &bridge,
-            "link add br0 type bridge\nlink set br0 up\nlink set lo up\n",
-        )?;
+        let hosts = (0..hosts).map(|_| new_namespace()).collect::<Result<Vec<_>, _>>()?;
+        configure("ip", &bridge, "link add br0 type bridge\nlink set br0 up\nlink set lo up\n")?;
         configure("ip", &bridge, &bridge_links(&hosts))?;
-        let shapes: Vec<String> = (0..hosts.len())
-            .map(|host| format!("qdisc add dev p{host} {SHAPE}\n"))
-            .collect();
+        let shapes: Vec<String> =
+            (0..hosts.len()).map(|host| format!("qdisc add dev p{host} {SHAPE}\n")).collect();
         configure("tc", &bridge, &shapes.concat())?;
         for (index, host) in hosts.iter().enumerate() {
             let (high, low) = ((index + 1) / 256, (index + 1) % 256);
@@ -60,10 +51,7 @@ impl HostNetworks {
             configure("ip", host, &links)?;
             configure("tc", host, &format!("qdisc add dev eth0 {SHAPE}\n"))?;
         }
-        Ok(Self {
-            hosts,
-            _bridge: bridge,
-        })
+        Ok(Self { hosts, _bridge: bridge })
     }
 
     /// The namespace of a host.
@@ -73,9 +61,7 @@ impl HostNetworks {
 }
 
 fn refuse<T>(reason: &str) -> Result<T, LaunchError> {
-    Err(LaunchError::Netns {
-        reason: reason.to_owned(),
-    })
+    Err(LaunchError::Netns { reason: reason.to_owned() })
 }
 
 /// One link from the bridge into each host.
@@ -119,18 +105,17 @@ fn configure(tool: &str, namespace: &OwnedFd, commands: &str) -> Result<(), Laun
     sys::start_in_network(&mut command, namespace);
     let failed = |why: String| LaunchError::Netns { reason: why };
     let mut child = command.spawn().map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => failed(format!(
-            "the command `{tool}` is missing: install the package iproute2"
-        )),
+        std::io::ErrorKind::NotFound => {
+            failed(format!("the command `{tool}` is missing: install the package iproute2"))
+        }
         _ => failed(format!("`{tool}` cannot be run: {error}")),
     })?;
     if let Some(mut stdin) = child.stdin.take() {
         // When it ends early, its own words say why.
         let _ = stdin.write_all(commands.as_bytes());
     }
-    let output = child
-        .wait_with_output()
-        .map_err(|error| failed(format!("`{tool}` was lost: {error}")))?;
+    let output =
+        child.wait_with_output().map_err(|error| failed(format!("`{tool}` was lost: {error}")))?;
     if output.status.success() {
         return Ok(());
     }

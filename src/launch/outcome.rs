@@ -32,12 +32,7 @@ pub struct RankFailure {
 impl RankFailure {
     /// What is said about it; the job had `ranks` ranks.
     pub(super) fn obituary(&self, ranks: usize) -> String {
-        let RankFailure {
-            rank,
-            place,
-            cause,
-            last_words,
-        } = self;
+        let RankFailure { rank, place, cause, last_words } = self;
         let place = match place.as_str() {
             "" => String::new(),
             place => format!(" in {place}"),
@@ -50,9 +45,7 @@ impl RankFailure {
         let mut text = format!("cohost: rank {rank}{place} {cause}{others}\n");
         if !last_words.is_empty() {
             text.push_str(&format!("cohost: last words of rank {rank}:\n"));
-            last_words
-                .lines()
-                .for_each(|line| text.push_str(&format!("    {line}\n")));
+            last_words.lines().for_each(|line| text.push_str(&format!("    {line}\n")));
         }
         text
     }
@@ -113,11 +106,7 @@ impl fmt::Display for FailureCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(signal) => {
-                write!(
-                    f,
-                    "was killed by signal {signal} ({})",
-                    sys::signal_name(*signal)
-                )
+                write!(f, "was killed by signal {signal} ({})", sys::signal_name(*signal))
             }
             Self::Exit(code) => write!(f, "exited with code {code}"),
             Self::NotFinalized => write!(f, "exited without finalizing"),
@@ -145,10 +134,7 @@ mod tests {
             FailureCause::Exit(1),
             FailureCause::NotFinalized,
             FailureCause::Signal(libc::SIGPIPE),
-            FailureCause::Abort {
-                code: 1,
-                message: String::new(),
-            },
+            FailureCause::Abort { code: 1, message: String::new() },
         ] {
             assert!(crash.weight() > other.weight());
             assert!((1..256).contains(&other.exit_code()));

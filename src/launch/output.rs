@@ -32,12 +32,7 @@ pub(super) struct Sink {
 
 impl Sink {
     pub(super) fn new(fd: RawFd) -> Self {
-        Self {
-            fd,
-            queue: VecDeque::new(),
-            broken: false,
-            unfinished: None,
-        }
+        Self { fd, queue: VecDeque::new(), broken: false, unfinished: None }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -150,9 +145,7 @@ impl LastWords {
         let bytes: Vec<u8> = self.bytes.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        let last = lines
-            .get(lines.len().saturating_sub(LAST_LINES)..)
-            .unwrap_or_default();
+        let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default();
         let clean = |line: &&str| line.replace(|c: char| c.is_control() && c != '\t', "?");
         last.iter().map(clean).collect::<Vec<_>>().join("\n")
     }

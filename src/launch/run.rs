@@ -40,9 +40,7 @@ impl FromStr for PathPolicy {
             "auto" => Ok(Self::Auto),
             "ring" => Ok(Self::Ring),
             "tcp" => Ok(Self::Tcp),
-            _ => Err(LaunchError::BadPath {
-                text: text.chars().take(40).collect(),
-            }),
+            _ => Err(LaunchError::BadPath { text: text.chars().take(40).collect() }),
         }
     }
 }
@@ -103,11 +101,7 @@ pub fn run(options: &RunOptions) -> Result<Outcome, LaunchError> {
     let layout = check_shape(options)?;
     let path = find_program(&options.program)?;
     // The hosts and the bridge.
-    let namespaces = if options.netns {
-        layout.hosts.saturating_add(1)
-    } else {
-        0
-    };
+    let namespaces = if options.netns { layout.hosts.saturating_add(1) } else { 0 };
     let rank_files = make_room(options.ranks, namespaces)?;
     let networks = match options.netns {
         true => Some(netns::HostNetworks::build(layout.hosts)?),
@@ -160,9 +154,8 @@ fn prepare_rank(
 
 /// The environment of one rank, as `NAME=value`.
 fn environment(options: &RunOptions, layout: Layout, rank: u32) -> Vec<OsString> {
-    let mut all: Vec<(OsString, OsString)> = std::env::vars_os()
-        .filter(|(name, _)| !is_from_a_launcher(name))
-        .collect();
+    let mut all: Vec<(OsString, OsString)> =
+        std::env::vars_os().filter(|(name, _)| !is_from_a_launcher(name)).collect();
     let mut ours = variables(options, layout, rank);
     ours.push(("PMI_FD".into(), PMI_FD.to_string().into()));
     for (name, value) in ours {
@@ -193,13 +186,9 @@ pub(super) fn variables(
         ("COHOST_LAYOUT", layout.to_string()),
         ("COHOST_LAUNCHER", "1".to_owned()),
     ];
-    let path = options
-        .path
-        .map(|path| ("COHOST_PATH".into(), path.to_string().into()));
+    let path = options.path.map(|path| ("COHOST_PATH".into(), path.to_string().into()));
     let given = path.into_iter().chain(options.env.iter().cloned());
-    let ours = ours
-        .into_iter()
-        .map(|(name, value)| (OsString::from(name), value.into()));
+    let ours = ours.into_iter().map(|(name, value)| (OsString::from(name), value.into()));
     let mut all: Vec<(OsString, OsString)> = Vec::new();
     for (name, value) in given.chain(ours) {
         all.retain(|(known, _)| *known != name);
@@ -216,9 +205,7 @@ fn is_from_a_launcher(name: &OsStr) -> bool {
 
 /// A C string; `what` is named when it contains a NUL byte.
 pub(super) fn c_string(text: OsString, what: &str) -> Result<CString, LaunchError> {
-    CString::new(text.into_vec()).map_err(|_| LaunchError::NulByte {
-        what: what.to_owned(),
-    })
+    CString::new(text.into_vec()).map_err(|_| LaunchError::NulByte { what: what.to_owned() })
 }
 
 #[cfg(test)]
@@ -229,16 +216,8 @@ mod tests {
     fn a_rank_gets_its_place_and_nothing_of_another_launcher() {
         let layout = Layout { hosts: 2, vms: 2 };
         let path = Some(PathPolicy::Tcp);
-        let mut options = RunOptions {
-            ranks: 4,
-            layout: Some(layout),
-            path,
-            ..Default::default()
-        };
-        options.env = vec![
-            ("PMI_RANK".into(), "9".into()),
-            ("COLOUR".into(), "red".into()),
-        ];
+        let mut options = RunOptions { ranks: 4, layout: Some(layout), path, ..Default::default() };
+        options.env = vec![("PMI_RANK".into(), "9".into()), ("COLOUR".into(), "red".into())];
         let variables = environment(&options, layout, 3);
         let has = |text: &str| variables.iter().filter(|v| v.as_os_str() == text).count() == 1;
         for text in [

@@ -15,11 +15,7 @@ pub(super) enum Action {
     /// Send this line (newline included) to a rank.
     Reply(u32, String),
     /// A rank asked for the end of the job.
-    Abort {
-        rank: u32,
-        code: i32,
-        message: String,
-    },
+    Abort { rank: u32, code: i32, message: String },
     /// A rank sent what is not PMI-1; it is not listened to any more.
     Nonsense(u32, WireError),
 }
@@ -67,19 +63,12 @@ impl Server {
             exited: false,
         };
         let clients = (0..size).map(|_| client()).collect();
-        Self {
-            job,
-            entries: HashMap::new(),
-            bytes: 0,
-            clients,
-        }
+        Self { job, entries: HashMap::new(), bytes: 0, clients }
     }
 
     /// Where `rank` stands.
     pub(super) fn membership(&self, rank: u32) -> Membership {
-        self.clients
-            .get(rank as usize)
-            .map_or(Membership::Outside, |client| client.membership)
+        self.clients.get(rank as usize).map_or(Membership::Outside, |client| client.membership)
     }
 
     /// Notes that the process of `rank` has ended.
@@ -92,11 +81,7 @@ impl Server {
 
     /// The lowest rank that has exited while others wait for it at a barrier, and how many wait.
     pub(super) fn missing_at_barrier(&self) -> Option<(u32, usize)> {
-        let waiting = self
-            .clients
-            .iter()
-            .filter(|client| client.at_barrier)
-            .count();
+        let waiting = self.clients.iter().filter(|client| client.at_barrier).count();
         let gone = self.clients.iter().position(|client| client.exited)?;
         (waiting > 0).then_some((gone as u32, waiting))
     }
@@ -104,11 +89,7 @@ impl Server {
     /// Takes bytes that `rank` has sent.
     pub(super) fn receive(&mut self, rank: u32, bytes: &[u8]) -> Vec<Action> {
         let mut actions = Vec::new();
-        let Some(client) = self
-            .clients
-            .get_mut(rank as usize)
-            .filter(|client| !client.deaf)
-        else {
+        let Some(client) = self.clients.get_mut(rank as usize).filter(|client| !client.deaf) else {
             return actions;
         };
         client.lines.push(bytes);
@@ -176,10 +157,7 @@ impl Server {
         if self.clients.iter().all(|client| client.at_barrier) {
             for (rank, client) in self.clients.iter_mut().enumerate() {
                 client.at_barrier = false;
-                actions.push(Action::Reply(
-                    rank as u32,
-                    "cmd=barrier_out rc=0\n".to_owned(),
-                ));
+                actions.push(Action::Reply(rank as u32, "cmd=barrier_out rc=0\n".to_owned()));
             }
         }
     }
@@ -215,10 +193,7 @@ impl Server {
             "publish_name" => "cmd=publish_result rc=-1 info=not_supported".to_owned(),
             "unpublish_name" => "cmd=unpublish_result rc=-1 info=not_supported".to_owned(),
             "lookup_name" => "cmd=lookup_result rc=-1 info=not_supported".to_owned(),
-            other => format!(
-                "cmd={}_result rc=-1 msg=unknown_command",
-                wire::escape(other)
-            ),
+            other => format!("cmd={}_result rc=-1 msg=unknown_command", wire::escape(other)),
         })
     }
 
@@ -267,10 +242,7 @@ mod tests {
         assert_eq!(server.receive(0, b"cmd=barr"), []);
         assert_eq!(server.receive(0, b"ier_in\n"), []);
         let out = replies(server.receive(1, b"cmd=barrier_in\n"));
-        assert_eq!(
-            out.iter().map(|(rank, _)| *rank).collect::<Vec<_>>(),
-            [0, 1, 2]
-        );
+        assert_eq!(out.iter().map(|(rank, _)| *rank).collect::<Vec<_>>(), [0, 1, 2]);
         assert_eq!(server.receive(1, b"cmd=barrier_in\n"), []);
     }
 
@@ -287,42 +259,19 @@ mod tests {
     fn limits_are_refused_and_the_rank_goes_on() {
         let mut server = Server::new("job".into(), 1);
         let long = format!("cmd=put kvsname=job key=k value={}\n", "v".repeat(1025));
-        assert!(
-            replies(server.receive(0, long.as_bytes()))[0]
-                .1
-                .contains("rc=-1")
-        );
+        assert!(replies(server.receive(0, long.as_bytes()))[0].1.contains("rc=-1"));
         let fits = format!("cmd=put kvsname=job key=k value={}\n", "v".repeat(1024));
-        assert!(
-            replies(server.receive(0, fits.as_bytes()))[0]
-                .1
-                .contains("rc=0")
-        );
-        assert!(
-            replies(server.receive(0, b"cmd=dance\n"))[0]
-                .1
-                .contains("rc=-1")
-        );
+        assert!(replies(server.receive(0, fits.as_bytes()))[0].1.contains("rc=0"));
+        assert!(replies(server.receive(0, b"cmd=dance\n"))[0].1.contains("rc=-1"));
         let spawn = b"mcmd=spawn\nnprocs=1\nexecname=/bin/true\nendcmd\n";
-        assert!(
-            replies(server.receive(0, spawn))[0]
-                .1
-                .starts_with("cmd=spawn_result rc=-1")
-        );
-        assert!(
-            replies(server.receive(0, b"cmd=get kvsname=job key=no\n"))[0]
-                .1
-                .contains("rc=-1")
-        );
+        assert!(replies(server.receive(0, spawn))[0].1.starts_with("cmd=spawn_result rc=-1"));
+        assert!(replies(server.receive(0, b"cmd=get kvsname=job key=no\n"))[0].1.contains("rc=-1"));
     }
 
     #[test]
     fn nonsense_is_reported_once_and_not_listened_to_again() {
         let mut server = Server::new("job".into(), 2);
-        assert!(matches!(
-            server.receive(0, b"GET / HTTP\n")[..],
-            [Action::Nonsense(0, _)]
-        ));
+        assert!(matches!(server.receive(0, b"GET / HTTP\n")[..], [Action::Nonsense(0, _)]));
         assert_eq!(server.receive(0, b"cmd=get_maxes\n"), []);
         assert_eq!(server.receive(7, b"cmd=get_maxes\n"), []);
         assert_eq!(server.receive(1, b"cmd=get_maxes\n").len(), 1);
@@ -331,15 +280,8 @@ mod tests {
     #[test]
     fn an_abort_brings_its_code_and_its_words() {
         let mut server = Server::new("job".into(), 1);
-        let line = format!(
-            "cmd=abort exitcode=7 error_msg={}\n",
-            wire::escape("no more disk")
-        );
-        let expected = Action::Abort {
-            rank: 0,
-            code: 7,
-            message: "no more disk".into(),
-        };
+        let line = format!("cmd=abort exitcode=7 error_msg={}\n", wire::escape("no more disk"));
+        let expected = Action::Abort { rank: 0, code: 7, message: "no more disk".into() };
         assert_eq!(server.receive(0, line.as_bytes()), [expected]);
     }
 

@@ -10,11 +10,7 @@ use libc::{c_char, c_int, pid_t};
 
 /// Turns the `-1` convention into an [`io::Error`].
 fn check(value: c_int) -> io::Result<c_int> {
-    if value < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(value)
-    }
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
 /// A pipe, read end first; both ends close on exec.
@@ -107,20 +103,12 @@ pub(super) fn send(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 /// `Ok` when the last call was only interrupted by a signal.
 fn retry_if_interrupted() -> io::Result<()> {
     let error = io::Error::last_os_error();
-    if error.raw_os_error() == Some(libc::EINTR) {
-        Ok(())
-    } else {
-        Err(error)
-    }
+    if error.raw_os_error() == Some(libc::EINTR) { Ok(()) } else { Err(error) }
 }
 
 /// What to wait for on one descriptor.
 pub(super) fn interest(fd: RawFd, events: i16) -> libc::pollfd {
-    libc::pollfd {
-        fd,
-        events,
-        revents: 0,
-    }
+    libc::pollfd { fd, events, revents: 0 }
 }
 
 /// Waits for events or for `timeout_ms` (negative: for ever). A signal counts as no event.
@@ -226,10 +214,7 @@ pub(super) fn next_signal(fd: RawFd) -> Option<c_int> {
 
 /// Soft and hard limit of a resource.
 pub(super) fn limit(resource: libc::__rlimit_resource_t) -> io::Result<libc::rlimit> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is a live, writable struct of the expected type.
     check(unsafe { libc::getrlimit(resource, &raw mut limit) })?;
     Ok(limit)

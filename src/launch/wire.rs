@@ -93,10 +93,7 @@ impl Message {
 
     /// The first field of this name.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.fields
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, v)| v.as_str())
+        self.fields.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
     /// A field that must be there.
@@ -111,10 +108,7 @@ impl Message {
 
     /// The error that `field` is missing or impossible.
     fn bad(&self, field: &'static str) -> WireError {
-        WireError::BadField {
-            command: shorten(self.command()),
-            field,
-        }
+        WireError::BadField { command: shorten(self.command()), field }
     }
 
     /// Result code: `rc`, 0 when absent (Hydra leaves it out of some answers).
@@ -124,11 +118,7 @@ impl Message {
 
     /// The line again, shortened, for error messages.
     pub fn summary(&self) -> String {
-        let words: Vec<String> = self
-            .fields
-            .iter()
-            .map(|(k, v)| format!("{k}={v}"))
-            .collect();
+        let words: Vec<String> = self.fields.iter().map(|(k, v)| format!("{k}={v}")).collect();
         shorten(&words.join(" "))
     }
 }
@@ -230,12 +220,7 @@ mod tests {
             assert_eq!(message.get("value"), Some("a=b"));
         }
         assert_eq!(Message::parse(b"cmd=barrier_out").unwrap().result_code(), 0);
-        assert_ne!(
-            Message::parse(b"cmd=put_result rc=zero")
-                .unwrap()
-                .result_code(),
-            0
-        );
+        assert_ne!(Message::parse(b"cmd=put_result rc=zero").unwrap().result_code(), 0);
     }
 
     #[test]
@@ -249,18 +234,9 @@ mod tests {
         assert_eq!(Message::parse(b"\xff\xfe"), Err(WireError::NotText));
         assert_eq!(Message::parse(b"cmd=\x1b[2J"), Err(WireError::NotText));
         assert!(matches!(Message::parse(b""), Err(WireError::NoCommand(_))));
-        assert!(matches!(
-            Message::parse(b"hello"),
-            Err(WireError::NoCommand(_))
-        ));
-        assert!(matches!(
-            Message::parse(b"rc=0"),
-            Err(WireError::NoCommand(_))
-        ));
-        assert_eq!(
-            Message::parse(&vec![b'x'; MAX_LINE + 1]),
-            Err(WireError::Overlong)
-        );
+        assert!(matches!(Message::parse(b"hello"), Err(WireError::NoCommand(_))));
+        assert!(matches!(Message::parse(b"rc=0"), Err(WireError::NoCommand(_))));
+        assert_eq!(Message::parse(&vec![b'x'; MAX_LINE + 1]), Err(WireError::Overlong));
         let message = Message::parse(b"cmd=maxes vallen_max=-3").unwrap();
         assert!(message.number::<u32>("vallen_max").is_err());
         assert!(message.require("keylen_max").is_err());

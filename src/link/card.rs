@@ -9,9 +9,12 @@ use std::str::FromStr;
 /// Longest card, in bytes.
 pub const CARD_MAX: usize = 1024;
 
-const VERSION: &str = "c1";
+/// Most regions that a card names.
+pub const REGIONS_MAX: usize = 4;
 
-/// Which memory a rank can share with other processes of its machine.
+const VERSION: &str = "c2";
+
+/// Memory that ranks share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     /// A sealed memfd, handed over a Unix socket.
@@ -20,6 +23,10 @@ pub enum Sharing {
     File,
     /// None.
     Nothing,
+    /// A device that several machines of a host map ([`crate::region::device`]).
+    Device,
+    /// Pages that domains of a Xen host grant to each other, pair by pair.
+    Xen,
 }
 
 impl Sharing {
@@ -28,6 +35,8 @@ impl Sharing {
             Self::Memfd => "memfd",
             Self::File => "file",
             Self::Nothing => "none",
+            Self::Device => "device",
+            Self::Xen => "xen",
         }
     }
 }
@@ -51,10 +60,15 @@ pub struct Card {
     pub cpus: CpuSet,
     /// How many of them it may keep busy at once (a quota may allow fewer).
     pub cores: u32,
-    /// Memory it can share.
+    /// Memory it can share with other processes of its machine: not a device, nor grants.
     pub sharing: Sharing,
     /// Bytes free for that, where there is a limit other than memory itself.
     pub room: Option<u64>,
+    /// Ids of the device regions within its reach, best first, at most [`REGIONS_MAX`]: evidence
+    /// of whom to try, since copies of a region share them.
+    pub regions: Vec<u64>,
+    /// Domain of Xen that it believes to be, when it can share memory by grants.
+    pub domain: Option<u16>,
     /// Where it listens, best first.
     pub addresses: Vec<SocketAddr>,
 }
@@ -76,7 +90,7 @@ impl Card {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut line = format!(
-            "{VERSION};{:016x};{};{};{};{};{};{};{};{};{};",
+            "{VERSION};{:016x};{};{};{};{};{};{};{};{};{};{};{};",
             self.epoch,
             hex(&self.secret),
             hex(&self.mailbox),
@@ -87,6 +101,8 @@ impl Card {
             self.cores,
             self.sharing.as_str(),
             dash(self.room),
+            ids(&self.regions),
+            dash(self.domain),
         );
         for (i, address) in self.addresses.iter().enumerate() {
             let before = line.len();
@@ -127,13 +143,34 @@ impl Card {
             _ => return Err(wrong("sharing")),
         };
         let room = number(next("room")?).ok_or(wrong("room"))?;
+        let regions = next("regions")?.split(',').filter(|id| !id.is_empty());
+        let regions: Vec<u64> = regions
+            .map(|id| u64::from_str_radix(id, 16))
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("regions"))?;
+        let domain = number(next("domain")?).ok_or(wrong("domain"))?;
         let list = next("addresses")?;
         let addresses = list.split(',').filter(|a| !a.is_empty()).map(str::parse);
         let addresses = addresses.collect::<Result<_, _>>().map_err(|_| wrong("addresses"))?;
-        if epoch == 0 || parts.next().is_some() {
+        if epoch == 0 || regions.len() > REGIONS_MAX || parts.next().is_some() {
             return Err(wrong("end"));
         }
-        Ok(Self { epoch, secret, mailbox, host, vm, boot, cpus, cores, sharing, room, addresses })
+        let card = Self {
+            epoch,
+            secret,
+            mailbox,
+            host,
+            vm,
+            boot,
+            cpus,
+            cores,
+            sharing,
+            room,
+            regions,
+            domain,
+            addresses,
+        };
+        Ok(card)
     }
 }
 
@@ -222,6 +259,11 @@ fn dash<T: ToString>(value: Option<T>) -> String {
     value.map_or("-".to_owned(), |value| value.to_string())
 }
 
+fn ids(regions: &[u64]) -> String {
+    let ids: Vec<String> = regions.iter().take(REGIONS_MAX).map(|id| format!("{id:x}")).collect();
+    ids.join(",")
+}
+
 fn number<T: FromStr>(text: &str) -> Option<Option<T>> {
     if text == "-" { Some(None) } else { text.parse().ok().map(Some) }
 }
@@ -251,6 +293,8 @@ mod tests {
             cores: 2,
             sharing: Sharing::Memfd,
             room: Some(1 << 40),
+            regions: vec![u64::MAX, 1],
+            domain: Some(7),
             addresses: vec!["127.0.0.1:80".parse().unwrap(), "[::1]:9".parse().unwrap()],
         }
     }
@@ -273,6 +317,7 @@ mod tests {
     #[test]
     fn a_card_with_many_addresses_fits_the_limit() {
         let mut many = card();
+        many.regions = vec![u64::MAX; REGIONS_MAX];
         many.addresses = vec!["[2001:db8::ffff:ffff:ffff:ffff]:65535".parse().unwrap(); 100];
         let line = many.encode();
         assert!(line.len() <= CARD_MAX);

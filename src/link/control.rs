@@ -9,15 +9,19 @@ pub const FIRST: u8 = 0x80;
 /// Longest reason carried, in bytes.
 pub const REASON_MAX: usize = 512;
 
+/// Longest list of grants carried, in bytes: for sections of 64 MiB.
+pub const GRANTS_MAX: usize = 64 << 10;
+
 const DOORBELL: u8 = 0x80;
 const ACKNOWLEDGE: u8 = 0x81;
 const OFFER: u8 = 0x82;
 const ECHO: u8 = 0x83;
 const READY: u8 = 0x84;
 const FALL_BACK: u8 = 0x85;
+const SLOT: u8 = 0x86;
 
 /// A section as its owner describes it, to be compared with what the reader computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Epoch of the section.
     pub epoch: u64,
@@ -29,6 +33,9 @@ pub struct Offer {
     pub cells: u32,
     /// Bulk bytes of a ring.
     pub bulk: u32,
+    /// For pages granted by a domain of Xen, the invitation to map them
+    /// ([`crate::region::xen::Invitation`]); otherwise empty.
+    pub grants: Vec<u8>,
 }
 
 /// A control message.
@@ -38,6 +45,9 @@ pub enum Control {
     Doorbell,
     /// Carries nothing but the acknowledgement that every header carries.
     Acknowledge,
+    /// The sender's slot in the device that the two may share. The challenge for a peer lies at the
+    /// place of that peer's slot, so this comes before the offer.
+    Slot(u32),
     /// The sender's section is ready to be read, and holds a challenge.
     Offer(Offer),
     /// The challenge found in the reader's view of the sender's section.
@@ -67,6 +77,7 @@ impl Control {
                 header.context = offer.members;
                 header.head = offer.index;
                 header.total = u64::from(offer.cells) | u64::from(offer.bulk) << 32;
+                payload = offer.grants.iter().copied().take(GRANTS_MAX).collect();
                 OFFER
             }
             Self::Echo(nonce) => {
@@ -74,6 +85,10 @@ impl Control {
                 header.total = low;
                 header.id = high;
                 ECHO
+            }
+            Self::Slot(slot) => {
+                header.head = *slot;
+                SLOT
             }
             Self::Ready => READY,
             Self::FallBack { expected, reason } => {
@@ -104,7 +119,9 @@ impl Control {
                 index: header.head,
                 cells: header.total as u32,
                 bulk: (header.total >> 32) as u32,
+                grants: payload[..payload.len().min(GRANTS_MAX)].to_vec(),
             }),
+            SLOT => Self::Slot(header.head),
             ECHO => {
                 let mut nonce = [0; 16];
                 nonce[..8].copy_from_slice(&header.total.to_le_bytes());
@@ -115,8 +132,8 @@ impl Control {
             FALL_BACK => Self::FallBack { expected: header.head, reason: printable(payload) },
             _ => return None,
         };
-        let empty = !matches!(control, Self::FallBack { .. });
-        (!(empty && !payload.is_empty())).then_some((control, ack))
+        let empty = !matches!(control, Self::FallBack { .. } | Self::Offer(_));
+        (!empty || payload.is_empty()).then_some((control, ack))
     }
 }
 
@@ -138,11 +155,15 @@ mod tests {
 
     #[test]
     fn every_message_survives_the_wire() {
-        let offer = Offer { epoch: u64::MAX, members: 1, index: 2, cells: 3, bulk: 4 };
+        let offer =
+            Offer { epoch: u64::MAX, members: 1, index: 2, cells: 3, bulk: 4, grants: vec![] };
+        let granted = Offer { grants: vec![1; 300], ..offer.clone() };
         for control in [
             Control::Doorbell,
             Control::Acknowledge,
+            Control::Slot(u32::MAX),
             Control::Offer(offer),
+            Control::Offer(granted),
             Control::Echo([9; 16]),
             Control::Ready,
             Control::FallBack { expected: 77, reason: "no answer".to_owned() },

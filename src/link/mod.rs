@@ -5,23 +5,29 @@
 //! connection stays as doorbell of last resort and first sign of death. One enum of states per
 //! peer, no trait objects: the way of a message is a `match`.
 //!
+//! Ranks of one machine share a memfd or a file; those of different machines of a host a device
+//! region or granted pages ([`reach`] looks for them, [`share`] makes rings of them). Such memory can
+//! vanish, so what it carries is kept elsewhere too, and it is looked at now and then.
+//!
 //! This folder may use rings, net, doorbells, regions and the frame header. It knows nothing of
 //! matching; what it needs of the protocol it gets as arguments.
 
 pub mod card;
 pub mod control;
+mod meet;
 pub mod prove;
+pub mod reach;
 pub mod select;
 pub mod share;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use card::Card;
 use control::{Control, Offer};
-use prove::{Next, Proof};
-use select::{Candidate, PathPolicy};
-use share::{Rings, Share};
+use prove::Proof;
+use select::PathPolicy;
+use share::Share;
 
 use crate::doorbell::{Ring, Ringer};
 use crate::frame::{Header, WIRE_LEN, set_ack};
@@ -43,6 +49,8 @@ pub struct RingOut {
     ringer: Ringer,
     /// Number of the first frame that went this way.
     base: u32,
+    /// Whether what was written can be read back for as long as it may have to be sent again.
+    keeps: bool,
 }
 
 /// The reading side of a ring in use.
@@ -83,6 +91,8 @@ enum State {
 #[derive(Debug, Default)]
 struct Peer {
     state: State,
+    /// Most bytes that a frame may have, in case the path is or becomes a ring.
+    payload_max: usize,
     reason: String,
     partial: Option<Partial>,
     controls: VecDeque<([u8; WIRE_LEN], Vec<u8>)>,
@@ -154,6 +164,8 @@ pub enum Then {
 /// Bytes or frames received over TCP after which an acknowledgement goes out by itself.
 const OWED_FRAMES: u32 = 64;
 const OWED_BYTES: usize = 128 << 10;
+/// Between two looks whether shared memory is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// All peers.
 #[derive(Debug)]
@@ -161,9 +173,9 @@ pub struct Links {
     me: u32,
     cards: Vec<Card>,
     policy: PathPolicy,
-    share: Option<Share>,
-    /// Why there is nothing to share with anybody.
-    no_share: String,
+    share: Share,
+    /// When to look next whether shared memory is still there.
+    look_due: Option<Instant>,
     peers: Vec<Peer>,
     /// Rings to read, those in use.
     pub inputs: Vec<RingIn>,
@@ -179,24 +191,15 @@ pub struct Links {
 impl Links {
     /// Paths to the ranks with these cards, none of them made yet.
     #[must_use]
-    pub fn new(
-        me: u32,
-        cards: Vec<Card>,
-        policy: PathPolicy,
-        share: Result<Option<Share>, String>,
-    ) -> Self {
-        let peers = cards.iter().map(|_| Peer::default()).collect();
-        let (share, no_share) = match share {
-            Ok(Some(share)) => (Some(share), String::new()),
-            Ok(None) => (None, "nobody to share memory with".to_owned()),
-            Err(why) => (None, why),
-        };
+    pub fn new(me: u32, cards: Vec<Card>, policy: PathPolicy, share: Share) -> Self {
+        let peer = |rank| Peer { payload_max: share.payload_max(rank), ..Peer::default() };
+        let peers = (0..cards.len() as u32).map(peer).collect();
         Self {
             me,
             cards,
             policy,
             share,
-            no_share,
+            look_due: None,
             peers,
             inputs: Vec::new(),
             dirty: Vec::new(),
@@ -212,9 +215,27 @@ impl Links {
         &self.cards
     }
 
-    /// Shared memory of this host, if any.
-    pub fn share(&mut self) -> Option<&mut Share> {
-        self.share.as_mut()
+    /// Shared memory of this host.
+    pub fn share(&mut self) -> &mut Share {
+        &mut self.share
+    }
+
+    /// Looks, now and then, whether shared memory that can vanish is still there; pairs whose
+    /// memory is gone go on over TCP.
+    #[inline]
+    pub fn look(&mut self, now: Instant, then: &mut VecDeque<(u32, Then)>) {
+        if self.look_due.is_some_and(|due| now >= due) {
+            self.look_due = self.share.can_vanish().then_some(now + LOOK_EVERY);
+            let gone = self.share.vanished().into_iter();
+            then.extend(gone.map(|(peer, why)| (peer, Then::FallBack(why))));
+        }
+    }
+
+    /// Whether there was no contact with this peer yet.
+    #[inline]
+    #[must_use]
+    pub fn is_stranger(&self, peer: u32) -> bool {
+        matches!(self.peers[peer as usize].state, State::Idle)
     }
 
     /// The path to a peer, and why.
@@ -228,6 +249,13 @@ impl Links {
             _ => Way::None,
         };
         (way, &peer.reason)
+    }
+
+    /// Most bytes of a frame in a ring to this peer, whether there is one already or not.
+    #[inline]
+    #[must_use]
+    pub fn ring_payload_max(&self, peer: u32) -> usize {
+        self.peers[peer as usize].payload_max
     }
 
     /// Whether frames to this peer go through a ring.
@@ -282,145 +310,6 @@ impl Links {
         crate::net::PeerCard { rank: peer, epoch: card.epoch, secret: card.secret, addresses }
     }
 
-    /// The connection to a peer is up: begin to prove a ring, or use TCP.
-    pub fn on_up(&mut self, peer: u32, now: Instant) -> Then {
-        let (candidate, reason) = self.candidate(peer);
-        if !self.unsettled.contains(&peer) {
-            self.unsettled.push(peer);
-        }
-        self.peers[peer as usize].reason = reason.clone();
-        if candidate == Candidate::Tcp {
-            if self.policy == PathPolicy::Ring {
-                return Then::Fault(format!("--path ring was asked for, and: {reason}"));
-            }
-            self.settle(peer, State::Tcp);
-            return Then::Go { resume: None };
-        }
-        match self.begin_proof(peer, now) {
-            Ok(()) => Then::Nothing,
-            Err(why) => Then::FallBack(why),
-        }
-    }
-
-    fn candidate(&self, peer: u32) -> (Candidate, String) {
-        let (mine, theirs) = (&self.cards[self.me as usize], &self.cards[peer as usize]);
-        select::candidate(mine, theirs, self.policy)
-    }
-
-    fn begin_proof(&mut self, peer: u32, now: Instant) -> Result<(), String> {
-        let share = self.share.as_mut().ok_or_else(|| self.no_share.clone())?;
-        let (offer, challenge) = share.offer(peer).map_err(|error| error.to_string())?;
-        let proof = Proof::new(challenge, now);
-        let proving = Proving { proof, handed_over: false, offer: None, section: None };
-        self.peers[peer as usize].state = State::Proving(Box::new(proving));
-        self.say(peer, &Control::Offer(offer));
-        Ok(())
-    }
-
-    /// Moves the proofs under way on; to be called now and then while [`Links::unsettled`].
-    pub fn advance(&mut self, now: Instant, then: &mut Vec<(u32, Then)>) {
-        if let Some(share) = &mut self.share
-            && let Err(error) = share.collect()
-        {
-            self.no_share = error.to_string();
-        }
-        for at in (0..self.unsettled.len()).rev() {
-            let peer = self.unsettled[at];
-            match self.advance_proof(peer, now) {
-                Ok(Next::Wait) => {}
-                Ok(next) => then.push((peer, self.follow(peer, next))),
-                Err(why) => then.push((peer, Then::FallBack(why))),
-            }
-        }
-    }
-
-    fn advance_proof(&mut self, peer: u32, now: Instant) -> Result<Next, String> {
-        let State::Proving(proving) = &mut self.peers[peer as usize].state else {
-            return Ok(Next::Wait);
-        };
-        let share = self.share.as_mut().ok_or("shared memory is gone")?;
-        let text = |error: share::ShareError| error.to_string();
-        if !proving.handed_over {
-            proving.handed_over =
-                share.hand_over(peer, &self.cards[peer as usize]).map_err(text)?;
-        }
-        if proving.section.is_none()
-            && let Some(offer) = &proving.offer
-            && let Some((section, nonce)) = share.adopt(peer, offer).map_err(text)?
-        {
-            proving.section = Some(section);
-            let next = proving.proof.read_theirs();
-            self.say(peer, &Control::Echo(nonce));
-            return Ok(next);
-        }
-        if proving.proof.expired(now) {
-            return Err(format!("the proof took more than {} s", prove::DEADLINE.as_secs()));
-        }
-        Ok(Next::Wait)
-    }
-
-    /// A control message has arrived.
-    pub fn on_control(&mut self, peer: u32, control: Control) -> Then {
-        if let Control::FallBack { expected, reason } = control {
-            return Then::FollowBack { expected, reason };
-        }
-        let State::Proving(proving) = &mut self.peers[peer as usize].state else {
-            return match control {
-                Control::Doorbell | Control::Acknowledge => Then::Nothing,
-                // Left over from a proof that we have given up.
-                _ if self.peers[peer as usize].fell_back => Then::Nothing,
-                _ => Then::Fault("it spoke of a proof that is not under way".to_owned()),
-            };
-        };
-        let next = match control {
-            Control::Offer(offer) => {
-                if proving.offer.replace(offer).is_some() {
-                    return Then::Fault("it offered its memory twice".to_owned());
-                }
-                Next::Wait
-            }
-            Control::Echo(nonce) => proving.proof.echoed(&nonce),
-            Control::Ready => proving.proof.heard_ready(),
-            _ => Next::Wait,
-        };
-        self.follow(peer, next)
-    }
-
-    fn follow(&mut self, peer: u32, next: Next) -> Then {
-        match next {
-            Next::Wait => Then::Nothing,
-            Next::Refuse(why) => Then::FallBack(why.to_owned()),
-            Next::SayReady => {
-                self.say(peer, &Control::Ready);
-                let State::Proving(proving) = &self.peers[peer as usize].state else {
-                    return Then::Nothing;
-                };
-                let settled = proving.proof.settled();
-                self.follow(peer, settled)
-            }
-            Next::Use => match self.use_ring(peer) {
-                Ok(()) => Then::Go { resume: None },
-                Err(why) => Then::FallBack(why),
-            },
-        }
-    }
-
-    fn use_ring(&mut self, peer: u32) -> Result<(), String> {
-        let State::Proving(proving) = &mut self.peers[peer as usize].state else {
-            return Err("no proof is under way".to_owned());
-        };
-        let section = proving.section.take().ok_or("the peer's section was never read")?;
-        let share = self.share.as_mut().ok_or("shared memory is gone")?;
-        let Rings { producer, consumer, ringer } =
-            share.rings(peer, &section).map_err(|error| error.to_string())?;
-        share.listen(&section);
-        let kind = share.kind();
-        self.peers[peer as usize].reason = format!("one machine, {kind}, proved by challenge");
-        self.inputs.push(RingIn { peer, consumer });
-        self.settle(peer, State::Ring(Box::new(RingOut { producer, ringer, base: 0 })));
-        Ok(())
-    }
-
     /// Tells a ring in use the number of the first frame that goes through it.
     pub fn set_base(&mut self, peer: u32, number: u32) {
         if let State::Ring(ring) = &mut self.peers[peer as usize].state {
@@ -441,9 +330,7 @@ impl Links {
 
     fn drop_ring(&mut self, peer: u32) {
         self.inputs.retain(|input| input.peer != peer);
-        if let Some(share) = &mut self.share {
-            share.deafen(peer);
-        }
+        self.share.part(peer);
     }
 
     /// Gives the ring up and says so. With `--path ring` that is the end of the pair, and the
@@ -475,7 +362,10 @@ impl Links {
     pub fn follow_back(&mut self, peer: u32, reason: &str) -> Result<(), String> {
         match self.peers[peer as usize].state {
             State::Falling => {}
-            State::Proving(_) | State::Ring(_) => self.fall_back(peer, reason)?,
+            // Connecting: we are about to say the same.
+            State::Connecting | State::Proving(_) | State::Ring(_) => {
+                self.fall_back(peer, reason)?;
+            }
             _ => return Err("it gave up a ring that was not there".to_owned()),
         }
         self.settle(peer, State::Tcp);
@@ -566,10 +456,11 @@ impl Links {
         match &mut self.peers[peer as usize].state {
             State::Ring(ring) => match ring.producer.push(header, payload) {
                 Ok(Pushed::Done) => {
+                    let keeps = ring.keeps;
                     if ring.ringer.ring_if_armed() == Ring::SendByte {
                         self.ring_by_byte(peer, net);
                     }
-                    Sent::Kept
+                    if keeps { Sent::Kept } else { Sent::Done }
                 }
                 Ok(Pushed::Full) => Sent::Later,
                 Err(_) => Sent::Fault,

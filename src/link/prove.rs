@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a proof may take before TCP is used.
+/// How long the memory that a peer has offered may take to come before TCP is used.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What to do next.
@@ -28,7 +28,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Proof {
     challenge: [u8; 16],
-    deadline: Instant,
+    deadline: Option<Instant>,
     read_theirs: bool,
     read_ours: bool,
     said_ready: bool,
@@ -38,10 +38,10 @@ pub struct Proof {
 impl Proof {
     /// Begins, with a challenge that was never used before.
     #[must_use]
-    pub fn new(challenge: [u8; 16], now: Instant) -> Self {
+    pub fn new(challenge: [u8; 16]) -> Self {
         Self {
             challenge,
-            deadline: now + DEADLINE,
+            deadline: None,
             read_theirs: false,
             read_ours: false,
             said_ready: false,
@@ -49,10 +49,17 @@ impl Proof {
         }
     }
 
-    /// Whether it took too long.
+    /// What the peer must find in our section.
     #[must_use]
-    pub fn expired(&self, now: Instant) -> bool {
-        now >= self.deadline
+    pub fn challenge(&self) -> &[u8; 16] {
+        &self.challenge
+    }
+
+    /// Whether memory that was offered has not come for too long; the first call starts the clock.
+    /// A peer that says nothing is waited for: it may compute, or be stopped, for any time, and its
+    /// connection tells when it died.
+    pub fn overdue(&mut self, now: Instant) -> bool {
+        now >= *self.deadline.get_or_insert(now + DEADLINE)
     }
 
     /// We mapped the peer's section and echoed its challenge.
@@ -98,7 +105,7 @@ mod tests {
     use super::*;
 
     fn proof() -> Proof {
-        Proof::new([7; 16], Instant::now())
+        Proof::new([7; 16])
     }
 
     #[test]
@@ -132,10 +139,17 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_by_itself() {
+    fn memory_that_never_comes_is_not_waited_for_without_end() {
         let now = Instant::now();
-        let proof = Proof::new([0; 16], now);
-        assert!(!proof.expired(now));
-        assert!(proof.expired(now + DEADLINE));
+        let mut proof = proof();
+        assert!(!proof.overdue(now));
+        assert!(!proof.overdue(now + DEADLINE / 2));
+        assert!(proof.overdue(now + DEADLINE));
+    }
+
+    #[test]
+    fn a_peer_that_is_busy_for_long_before_it_offers_anything_is_waited_for() {
+        let late = Instant::now() + 100 * DEADLINE;
+        assert!(!proof().overdue(late), "only the offer starts the clock");
     }
 }

@@ -571,7 +571,7 @@ impl Communicator {
     /// When a peer is gone.
     pub fn split(&self, color: Option<u32>, key: i32) -> Result<Option<Self>, Error> {
         let context = self.agree_context()?;
-        let mine = [i64::from(color.map_or(-1, i64::from)), i64::from(key)];
+        let mine = [color.map_or(-1, i64::from), i64::from(key)];
         let mut all = vec![[0_i64; 2]; self.group.len()];
         self.allgather(mine.as_bytes(), all.as_mut_slice().as_mut_bytes())?;
         let mut members: Vec<(i64, u32)> = (0..)

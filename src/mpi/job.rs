@@ -10,11 +10,13 @@ use crate::config::Config;
 use crate::launch::{Bootstrap, Kvs, bootstrap};
 use crate::link::Links;
 use crate::link::card::{Card, CpuSet, Sharing, cores_together};
-use crate::link::select::same_host;
+use crate::link::reach::Reach;
+use crate::link::select::{PathPolicy, hosts};
 use crate::link::share::{Means, Share};
 use crate::net::{Identity, Net};
 use crate::progress::Engine;
 use crate::progress::wait::Waiter;
+use crate::region::device::Wanted;
 use crate::region::file;
 use crate::region::pass::Mailbox;
 
@@ -52,23 +54,27 @@ impl Job {
     pub fn connect(mut start: Bootstrap, config: Config) -> Result<Self, Error> {
         let identity = identity(&start)?;
         let net = Net::bind(identity.clone(), start.size, config.net.clone())?;
-        let (means, sharing, room) = means(&start, identity.epoch, &config);
+        let means = means(&start, identity.epoch, &config);
+        let mailbox = means.as_ref().ok().and_then(|means| means.mailbox.as_ref());
+        let reach = reach(&start, &config);
         let mine = Card {
             epoch: identity.epoch,
             secret: identity.secret,
-            mailbox: means.mailbox.as_ref().map_or([0; 16], Mailbox::secret),
+            mailbox: mailbox.map_or([0; 16], Mailbox::secret),
             host: config.host,
             vm: config.vm,
-            boot: boot_id(),
+            boot: config.boot.clone().unwrap_or_else(boot_id),
             cpus: CpuSet::allowed(),
             cores: cores(),
-            sharing,
-            room,
+            sharing: means.as_ref().map_or(Sharing::Nothing, Means::sharing),
+            room: means.as_ref().ok().and_then(|means| means.room),
+            regions: reach.ids(),
+            domain: reach.domain,
             addresses: net.addresses().to_vec(),
         };
         let cards = exchange(&mut start, &mine)?;
-        let share = Share::plan(means, &cards, config.geometry).map_err(|error| error.to_string());
-        let hosts: Rc<[u32]> = (0..cards.len()).map(|rank| host_of(&cards, rank)).collect();
+        let share = Share::plan(start.rank, means, reach, &cards, config.path, config.geometry);
+        let hosts: Rc<[u32]> = hosts(&cards).into();
         let neighbours = on_machine(&cards, &mine.boot).count();
         let waiter = Waiter::new(cores_together(on_machine(&cards, &mine.boot)), neighbours as u32);
         let machines: BTreeSet<&str> = cards.iter().map(|card| card.boot.as_str()).collect();
@@ -127,28 +133,28 @@ fn identity(start: &Bootstrap) -> Result<Identity, Error> {
     Ok(Identity { job, rank: start.rank, epoch, secret })
 }
 
-/// What this rank can share memory with. Nothing that fails here is fatal: TCP is left.
-fn means(start: &Bootstrap, epoch: u64, config: &Config) -> (Means, Sharing, Option<u64>) {
-    let mut means = Means {
-        job: start.job.clone(),
-        rank: start.rank,
-        epoch,
-        mailbox: None,
-        directory: config.shm_dir.clone(),
-    };
-    if let Some(directory) = &config.shm_dir {
+/// What this rank can share memory with, or why it cannot. That is never fatal: TCP is left.
+fn means(start: &Bootstrap, epoch: u64, config: &Config) -> Result<Means, String> {
+    let (job, rank) = (start.job.clone(), start.rank);
+    let directory = config.shm_dir.clone();
+    let (mut mailbox, mut room) = (None, None);
+    if let Some(directory) = &directory {
         // What dead jobs left behind; failing here only means that it stays.
         let _ = file::clean_stale(directory);
-        return match file::available(directory) {
-            Ok(room) => (means, Sharing::File, room),
-            Err(_) => (means, Sharing::Nothing, None),
-        };
+        room = file::available(directory).map_err(|error| error.to_string())?;
+    } else {
+        mailbox = Some(Mailbox::open(&job, rank, epoch).map_err(|error| error.to_string())?);
     }
-    match Mailbox::open(&start.job, start.rank, epoch) {
-        Ok(mailbox) => means.mailbox = Some(mailbox),
-        Err(_) => return (means, Sharing::Nothing, None),
+    Ok(Means { job, rank, epoch, mailbox, directory, room })
+}
+
+/// What this rank could share with other machines. A job that needs none looks for none.
+fn reach(start: &Bootstrap, config: &Config) -> Reach {
+    if start.size < 2 || config.path == PathPolicy::Tcp {
+        return Reach::default();
     }
-    (means, Sharing::Memfd, None)
+    let wanted = Wanted { geometry: config.geometry, lease: config.lease, ..Wanted::default() };
+    Reach::look(&config.region, &wanted)
 }
 
 fn key(rank: u32) -> String {
@@ -174,12 +180,6 @@ fn exchange(start: &mut Bootstrap, mine: &Card) -> Result<Vec<Card>, Error> {
 /// The cards of ranks on the machine with this boot id.
 fn on_machine<'a>(cards: &'a [Card], boot: &'a str) -> impl Iterator<Item = &'a Card> {
     cards.iter().filter(move |card| card.boot == boot)
-}
-
-/// The lowest rank on the same host: the same answer at every rank.
-fn host_of(cards: &[Card], rank: usize) -> u32 {
-    let first = cards.iter().position(|card| same_host(card, &cards[rank]));
-    first.unwrap_or(rank) as u32
 }
 
 /// Identifies the running kernel. Empty when it cannot be read.

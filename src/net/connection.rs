@@ -80,17 +80,10 @@ impl Connection {
     ) -> Result<SendState, NetError> {
         let peer = self.peer;
         if let Some(kind) = self.broken {
-            return Err(NetError::Lost {
-                peer,
-                reason: kind.to_string(),
-            });
+            return Err(NetError::Lost { peer, reason: kind.to_string() });
         }
         if *progress != self.sent {
-            return Err(NetError::OutOfStep {
-                peer,
-                expected: self.sent,
-                given: *progress,
-            });
+            return Err(NetError::OutOfStep { peer, expected: self.sent, given: *progress });
         }
         check_frame(peer, header, payload, max_payload)?;
         let total = HEADER_LEN + payload.len();
@@ -99,10 +92,7 @@ impl Connection {
             Err(error) if is_passing(&error) => {}
             Err(error) => {
                 self.broken = Some(error.kind());
-                return Err(NetError::Lost {
-                    peer,
-                    reason: error.to_string(),
-                });
+                return Err(NetError::Lost { peer, reason: error.to_string() });
             }
         }
         if *progress == total {
@@ -184,11 +174,7 @@ impl Connection {
 
     fn nothing_there(&self) -> Served {
         // All that arrived before the break is delivered; now it may be reported.
-        if self.broken.is_some() {
-            Served::Ended(Down::Reset)
-        } else {
-            Served::Idle
-        }
+        if self.broken.is_some() { Served::Ended(Down::Reset) } else { Served::Idle }
     }
 }
 
@@ -218,10 +204,7 @@ pub(super) fn say_rest(stream: &TcpStream, bytes: &[u8], said: &mut usize) -> io
 
 /// Errors after which the same call may be made again.
 pub(super) fn is_passing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn check_frame(
@@ -232,10 +215,7 @@ fn check_frame(
 ) -> Result<(), NetError> {
     let announced = payload_length(header);
     let problem = if announced != payload.len() {
-        format!(
-            "its header announces {announced} bytes, the payload has {}",
-            payload.len()
-        )
+        format!("its header announces {announced} bytes, the payload has {}", payload.len())
     } else if announced > max_payload as usize {
         format!("{announced} bytes are more than max_payload, {max_payload}: send it in parts")
     } else if header[0] >= FIRST_RESERVED_KIND {

@@ -74,11 +74,7 @@ impl Net {
     pub fn connect(&mut self, card: PeerCard, now: Instant) -> Result<(), NetError> {
         let (own, size) = (self.identity.rank, self.size);
         if card.rank >= size || card.rank == own {
-            return Err(NetError::NoSuchPeer {
-                rank: card.rank,
-                own,
-                size,
-            });
+            return Err(NetError::NoSuchPeer { rank: card.rank, own, size });
         }
         self.accept_from(&card);
         let stale = |dial: &Dial| dial.card.epoch != card.epoch;
@@ -127,26 +123,16 @@ impl Net {
     }
 
     pub(super) fn has_said_go(&self, peer: u32) -> bool {
-        self.dials
-            .get(&peer)
-            .is_some_and(|dial| dial.chosen.is_some())
+        self.dials.get(&peer).is_some_and(|dial| dial.chosen.is_some())
     }
 
     pub(super) fn next_dial_time(&self) -> Option<Instant> {
         let times = self.dials.values().flat_map(|dial| {
             let more = dial.chosen.is_none() && dial.next < dial.card.addresses.len();
             let idle = dial.running.is_empty();
-            let next = (more || idle).then(|| {
-                if idle {
-                    dial.resume_at
-                } else {
-                    dial.next_at.max(dial.resume_at)
-                }
-            });
-            let deadlines = dial
-                .running
-                .iter()
-                .filter_map(|&key| self.attempt(key)?.deadline);
+            let next = (more || idle)
+                .then(|| if idle { dial.resume_at } else { dial.next_at.max(dial.resume_at) });
+            let deadlines = dial.running.iter().filter_map(|&key| self.attempt(key)?.deadline);
             deadlines.chain(next).collect::<Vec<_>>()
         });
         times.min()
@@ -174,14 +160,7 @@ impl Net {
                         Stage::Connecting => "no connection within connect_timeout",
                         _ => "connected, but silent for answer_timeout",
                     };
-                    self.fail(
-                        key,
-                        Failure {
-                            why: why.to_owned(),
-                            passing: false,
-                        },
-                        now,
-                    );
+                    self.fail(key, Failure { why: why.to_owned(), passing: false }, now);
                 }
             }
             moved |= self.step_dial(peer, now, sink);
@@ -255,15 +234,7 @@ impl Net {
         let adopted = open(address, buffer).and_then(|stream| {
             self.adopt(stream, |stream| {
                 let (stage, mailbox) = (Stage::Connecting, Mailbox::new());
-                Slot::Attempt(Attempt {
-                    stream,
-                    peer,
-                    address,
-                    stage,
-                    mailbox,
-                    hello,
-                    deadline,
-                })
+                Slot::Attempt(Attempt { stream, peer, address, stage, mailbox, hello, deadline })
             })
         });
         let Some(dial) = self.dials.get_mut(&peer) else {
@@ -335,27 +306,17 @@ impl Net {
         };
         let answer =
             Message::decode(&bytes).map_err(|garbage| Failure::lasting(garbage.to_string()))?;
-        let expected = if attempt.stage == Stage::Asked {
-            Kind::Ack
-        } else {
-            Kind::Welcome
-        };
+        let expected = if attempt.stage == Stage::Asked { Kind::Ack } else { Kind::Welcome };
         check_answer(&answer, &attempt.hello, expected)?;
         if !is_proved(&bytes, &dial.card.secret) {
-            return Err(Failure::lasting(
-                "it cannot prove to be the rank it claims".to_owned(),
-            ));
+            return Err(Failure::lasting("it cannot prove to be the rank it claims".to_owned()));
         }
         if answer.kind == Kind::Welcome {
             let (peer, epoch) = (attempt.peer, dial.card.epoch);
             self.establish(key, peer, epoch, answer.counter, sink);
             return Ok(false);
         }
-        let go = Message {
-            kind: Kind::Go,
-            ..attempt.hello.clone()
-        }
-        .encode(&dial.card.secret);
+        let go = Message { kind: Kind::Go, ..attempt.hello.clone() }.encode(&dial.card.secret);
         post(&attempt.stream, &go).map_err(|error| Failure::of(&error))?;
         attempt.stage = Stage::Chosen;
         attempt.deadline = None;
@@ -391,19 +352,13 @@ impl Net {
 
 impl Failure {
     fn lasting(why: String) -> Self {
-        Failure {
-            why,
-            passing: false,
-        }
+        Failure { why, passing: false }
     }
 
     fn of(error: &io::Error) -> Self {
         // Reset: it was there, and had no room for us. Refused: nobody is.
         let passing = error.kind() == io::ErrorKind::ConnectionReset || is_out_of_room(error);
-        Failure {
-            why: error.to_string(),
-            passing,
-        }
+        Failure { why: error.to_string(), passing }
     }
 }
 
@@ -415,10 +370,7 @@ fn check_answer(answer: &Message, hello: &Message, expected: Kind) -> Result<(),
         if reason == Reason::WrongRank {
             why = format!("{why} (rank {})", answer.from);
         }
-        return Err(Failure {
-            why,
-            passing: reason == Reason::Busy,
-        });
+        return Err(Failure { why, passing: reason == Reason::Busy });
     }
     let problem = if answer.kind != expected {
         "it answered out of turn".to_owned()
@@ -441,11 +393,7 @@ fn check_answer(answer: &Message, hello: &Message, expected: Kind) -> Result<(),
 }
 
 fn open(address: SocketAddr, buffer: Option<usize>) -> io::Result<TcpStream> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if let Some(bytes) = buffer {
@@ -473,12 +421,6 @@ fn is_connected(stream: &TcpStream) -> io::Result<bool> {
 }
 
 fn unreachable(peer: u32, failures: &[(SocketAddr, String)]) -> String {
-    let list: Vec<String> = failures
-        .iter()
-        .map(|(at, why)| format!("{at}: {why}"))
-        .collect();
-    format!(
-        "rank {peer} answers at none of its addresses: {}",
-        list.join("; ")
-    )
+    let list: Vec<String> = failures.iter().map(|(at, why)| format!("{at}: {why}")).collect();
+    format!("rank {peer} answers at none of its addresses: {}", list.join("; "))
 }

@@ -126,10 +126,7 @@ impl Net {
             return;
         };
         if connection.epoch != card.epoch {
-            let why = format!(
-                "rank {} was restarted: this was its earlier life",
-                card.rank
-            );
+            let why = format!("rank {} was restarted: this was its earlier life", card.rank);
             self.discard(key);
             self.peers[card.rank as usize] = None;
             self.ended.push((card.rank, Down::Fault(why)));
@@ -156,11 +153,7 @@ impl Net {
         let Some(mut events) = self.events.take() else {
             return Ok(false);
         };
-        let wait = if moved {
-            Some(Duration::ZERO)
-        } else {
-            self.wait_for(timeout, now)
-        };
+        let wait = if moved { Some(Duration::ZERO) } else { self.wait_for(timeout, now) };
         let polled = self.poll.poll(&mut events, wait);
         if polled.is_ok() {
             for event in &events {
@@ -296,13 +289,7 @@ impl Net {
                 Slot::Attempt(attempt) => attempt.stream,
                 other => return other,
             };
-            Slot::Up(Box::new(Connection::new(
-                stream,
-                peer,
-                epoch,
-                peer_counter,
-                config,
-            )))
+            Slot::Up(Box::new(Connection::new(stream, peer, epoch, peer_counter, config)))
         });
         self.peers[peer as usize] = Some(key);
         self.cancel_dial(peer);
@@ -331,9 +318,7 @@ impl Net {
     ) -> std::io::Result<Key> {
         let key = self.slots.next_key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll
-            .registry()
-            .register(&mut stream, key.token(), interest)?;
+        self.poll.registry().register(&mut stream, key.token(), interest)?;
         Ok(self.slots.insert(make(stream)))
     }
 
@@ -455,29 +440,14 @@ fn mark_ready(ready: &mut VecDeque<Key>, connection: &mut Connection, key: Key) 
 
 fn check(identity: &Identity, size: u32, config: &NetConfig) -> Result<(), NetError> {
     let (name, problem) = if identity.rank >= size {
-        (
-            "rank",
-            format!(
-                "{} in a job of {size} ranks: ranks count from 0",
-                identity.rank
-            ),
-        )
+        ("rank", format!("{} in a job of {size} ranks: ranks count from 0", identity.rank))
     } else if identity.epoch == 0 {
-        (
-            "epoch",
-            "0 means none: draw another random number".to_owned(),
-        )
+        ("epoch", "0 means none: draw another random number".to_owned())
     } else if !(1024..=1 << 30).contains(&config.receive_buffer) {
         let bytes = config.receive_buffer;
-        (
-            "receive_buffer",
-            format!("{bytes} bytes: choose between 1 KiB and 1 GiB"),
-        )
+        ("receive_buffer", format!("{bytes} bytes: choose between 1 KiB and 1 GiB"))
     } else if config.socket_buffer.is_some_and(|bytes| bytes > 1 << 30) {
-        (
-            "socket_buffer",
-            "more than 1 GiB: choose less, or leave it to the kernel".to_owned(),
-        )
+        ("socket_buffer", "more than 1 GiB: choose less, or leave it to the kernel".to_owned())
     } else {
         return Ok(());
     };

@@ -22,12 +22,7 @@ pub(super) struct Lingering {
 
 impl Lingering {
     fn new(stream: TcpStream) -> Self {
-        Lingering {
-            stream,
-            said: 0,
-            until: None,
-            more: true,
-        }
+        Lingering { stream, said: 0, until: None, more: true }
     }
 }
 
@@ -82,14 +77,11 @@ impl Net {
     }
 
     pub(super) fn next_linger_time(&self, now: Instant) -> Option<Instant> {
-        let times = self
-            .lingering
-            .iter()
-            .filter_map(|&key| match self.slots.get(key) {
-                Some(Slot::Lingering(lingering)) if lingering.more => Some(now),
-                Some(Slot::Lingering(lingering)) => lingering.until,
-                _ => None,
-            });
+        let times = self.lingering.iter().filter_map(|&key| match self.slots.get(key) {
+            Some(Slot::Lingering(lingering)) if lingering.more => Some(now),
+            Some(Slot::Lingering(lingering)) => lingering.until,
+            _ => None,
+        });
         times.min()
     }
 

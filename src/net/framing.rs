@@ -22,11 +22,7 @@ enum Stage {
     /// A frame placed as staged, of this payload length; its header still stands in front.
     Staged(usize),
     /// The payload of a direct frame, `done` of `length` bytes are where they belong.
-    Direct {
-        header: [u8; HEADER_LEN],
-        length: usize,
-        done: usize,
-    },
+    Direct { header: [u8; HEADER_LEN], length: usize, done: usize },
 }
 
 /// How far delivering came.
@@ -114,33 +110,21 @@ impl Inbox {
         }
         if length > self.max_payload {
             let most = self.max_payload;
-            return Err(format!(
-                "a frame of {length} bytes is announced, {most} are the most"
-            ));
+            return Err(format!("a frame of {length} bytes is announced, {most} are the most"));
         }
         match sink.place(peer, header)? {
             Placement::Staged if length > self.max_staged => {
                 let most = self.max_staged;
-                Err(format!(
-                    "{length} bytes cannot be staged, {most} are the most"
-                ))
+                Err(format!("{length} bytes cannot be staged, {most} are the most"))
             }
             Placement::Staged => {
                 self.stage = Stage::Staged(length);
                 Ok(None)
             }
             Placement::Direct => {
-                self.stage = Stage::Direct {
-                    header: *header,
-                    length,
-                    done: 0,
-                };
+                self.stage = Stage::Direct { header: *header, length, done: 0 };
                 self.start += HEADER_LEN;
-                let next = if length >= LARGE {
-                    READ_HEADER
-                } else {
-                    READ_SHORT
-                };
+                let next = if length >= LARGE { READ_HEADER } else { READ_SHORT };
                 self.read_next = next.min(self.buffer.len());
                 Ok(None)
             }
@@ -168,12 +152,7 @@ impl Inbox {
 
     /// Copies what the buffer holds of a direct payload; finishes the frame when that was all.
     fn copy_direct<S: Sink>(&mut self, peer: u32, sink: &mut S) -> Result<Option<Drained>, String> {
-        let Stage::Direct {
-            header,
-            length,
-            done,
-        } = &mut self.stage
-        else {
+        let Stage::Direct { header, length, done } = &mut self.stage else {
             return Ok(None);
         };
         while *done < *length && self.start < self.end {
@@ -254,15 +233,8 @@ impl Inbox {
         };
         let direct = room.len();
         // The buffer is empty here: all that it held of the payload was copied.
-        let beyond = if done_before + direct == length {
-            self.read_next
-        } else {
-            0
-        };
-        let mut parts = [
-            IoSliceMut::new(room),
-            IoSliceMut::new(&mut self.buffer[..beyond]),
-        ];
+        let beyond = if done_before + direct == length { self.read_next } else { 0 };
+        let mut parts = [IoSliceMut::new(room), IoSliceMut::new(&mut self.buffer[..beyond])];
         let result = from.read_vectored(&mut parts);
         match outcome(result, direct + beyond) {
             Ok(count) => {
@@ -271,9 +243,7 @@ impl Inbox {
                 if let Stage::Direct { done, .. } = &mut self.stage {
                     *done += count.min(direct);
                 }
-                Filled::Some {
-                    short: count < direct + beyond,
-                }
+                Filled::Some { short: count < direct + beyond }
             }
             Err(filled) => filled,
         }
@@ -294,9 +264,7 @@ fn direct_room<S: Sink>(
     let room = sink.direct_buffer(peer, offset);
     let most = room.len().min(length - offset);
     if most == 0 {
-        return Err(format!(
-            "no room for byte {offset} of a direct payload of {length}"
-        ));
+        return Err(format!("no room for byte {offset} of a direct payload of {length}"));
     }
     Ok(&mut room[..most])
 }

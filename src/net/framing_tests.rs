@@ -20,12 +20,7 @@ struct Pieces {
 
 impl Pieces {
     fn new(bytes: Vec<u8>, lengths: Vec<usize>) -> Self {
-        Pieces {
-            bytes: bytes.into(),
-            lengths,
-            turn: 0,
-            straight: 0,
-        }
+        Pieces { bytes: bytes.into(), lengths, turn: 0, straight: 0 }
     }
 
     fn next_length(&mut self) -> io::Result<usize> {
@@ -48,10 +43,7 @@ impl Pieces {
 
 impl Read for Pieces {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        assert!(
-            !into.is_empty(),
-            "a read of nothing would look like the end"
-        );
+        assert!(!into.is_empty(), "a read of nothing would look like the end");
         let most = self.next_length()?;
         Ok(self.take(into, most))
     }
@@ -101,8 +93,7 @@ impl Sink for Log {
         &mut self.landing[offset..end]
     }
     fn direct_done(&mut self, _: u32, header: &[u8; HEADER_LEN]) -> Result<(), String> {
-        self.frames
-            .push((header[0], std::mem::take(&mut self.landing)));
+        self.frames.push((header[0], std::mem::take(&mut self.landing)));
         Ok(())
     }
     fn accepting(&self, _: u32) -> bool {
@@ -129,10 +120,7 @@ fn stream_of(frames: &[(u8, Vec<u8>)]) -> Vec<u8> {
 /// Reads until the stream ends or something else than hunger comes of it.
 fn read_all(inbox: &mut Inbox, from: &mut Pieces, log: &mut Log, closed: &[bool]) -> Drained {
     for turn in 0..1_000_000 {
-        log.closed = closed
-            .get(turn % closed.len().max(1))
-            .copied()
-            .unwrap_or(false);
+        log.closed = closed.get(turn % closed.len().max(1)).copied().unwrap_or(false);
         match inbox.drain(0, log) {
             Drained::Hungry => {}
             Drained::Paused => continue,
@@ -185,15 +173,9 @@ proptest! {
 fn of_large_direct_payloads_nearly_all_goes_straight_to_its_place() {
     let frames = vec![(DIRECT, vec![7; 1 << 20]); 10];
     let mut from = Pieces::new(stream_of(&frames), Vec::new());
-    let mut log = Log {
-        segment: usize::MAX / 2,
-        ..Log::default()
-    };
+    let mut log = Log { segment: usize::MAX / 2, ..Log::default() };
     let mut inbox = Inbox::new(256 * 1024, 1 << 20);
-    assert_eq!(
-        read_all(&mut inbox, &mut from, &mut log, &[]),
-        Drained::Hungry
-    );
+    assert_eq!(read_all(&mut inbox, &mut from, &mut log, &[]), Drained::Hungry);
     assert_eq!(log.frames.len(), 10);
     assert!((10 << 20) - from.straight <= READ_SHORT + 10 * READ_HEADER);
 }
@@ -201,10 +183,7 @@ fn of_large_direct_payloads_nearly_all_goes_straight_to_its_place() {
 #[test]
 fn a_sink_without_room_for_a_direct_payload_is_a_fault_and_not_a_spin() {
     let mut from = Pieces::new(stream_of(&[(DIRECT, vec![7; 100])]), Vec::new());
-    let mut log = Log {
-        segment: 0,
-        ..Log::default()
-    };
+    let mut log = Log { segment: 0, ..Log::default() };
     let mut inbox = Inbox::new(1024, 1024);
     let end = read_all(&mut inbox, &mut from, &mut log, &[]);
     assert!(matches!(end, Drained::Fault(text) if text.contains("no room")));
@@ -217,12 +196,7 @@ fn nothing_after_a_farewell_is_delivered() {
     bytes.extend_from_slice(&stream_of(&[(STAGED, vec![2])]));
     let mut log = Log::default();
     let mut inbox = Inbox::new(1024, 1024);
-    let end = read_all(
-        &mut inbox,
-        &mut Pieces::new(bytes, Vec::new()),
-        &mut log,
-        &[],
-    );
+    let end = read_all(&mut inbox, &mut Pieces::new(bytes, Vec::new()), &mut log, &[]);
     assert_eq!(end, Drained::Farewell);
     assert_eq!(log.frames, [(STAGED, vec![1])]);
 }

@@ -53,15 +53,9 @@ impl Kind {
     }
 
     fn of(byte: u8) -> Option<Kind> {
-        [
-            Kind::Hello,
-            Kind::Ack,
-            Kind::Go,
-            Kind::Welcome,
-            Kind::Refused,
-        ]
-        .into_iter()
-        .find(|kind| kind.byte() == byte)
+        [Kind::Hello, Kind::Ack, Kind::Go, Kind::Welcome, Kind::Refused]
+            .into_iter()
+            .find(|kind| kind.byte() == byte)
     }
 }
 
@@ -249,10 +243,7 @@ pub(super) enum Mail {
 
 impl Mailbox {
     pub(super) fn new() -> Self {
-        Mailbox {
-            bytes: [0; MESSAGE_LEN],
-            filled: 0,
-        }
+        Mailbox { bytes: [0; MESSAGE_LEN], filled: 0 }
     }
 
     pub(super) fn read(&mut self, mut from: impl Read) -> Mail {
@@ -332,10 +323,9 @@ mod tests {
             assert_eq!(check_prefix(&bytes[..length]), Ok(()));
         }
         assert_eq!(check_prefix(b"G"), Err(Garbage::Foreign));
-        assert_eq!(
-            check_prefix(&bytes[..9].iter().map(|b| b ^ 1).collect::<Vec<_>>()),
-            { Err(Garbage::Foreign) }
-        );
+        assert_eq!(check_prefix(&bytes[..9].iter().map(|b| b ^ 1).collect::<Vec<_>>()), {
+            Err(Garbage::Foreign)
+        });
     }
 
     #[test]
@@ -353,10 +343,7 @@ mod tests {
         let mut mailbox = Mailbox::new();
         assert!(matches!(mailbox.read(&mut rest), Mail::Message(_)));
         assert_eq!(rest, b"frames");
-        assert!(matches!(
-            mailbox.read(&mut rest),
-            Mail::Bad(Garbage::Foreign)
-        ));
+        assert!(matches!(mailbox.read(&mut rest), Mail::Bad(Garbage::Foreign)));
         assert!(matches!(Mailbox::new().read(&[][..]), Mail::Gone(_)));
     }
 

@@ -58,12 +58,7 @@ impl Net {
         let _ = stream.set_nodelay(true);
         let deadline = Some(now + self.config.handshake_timeout);
         let adopted = self.adopt(stream, |stream| {
-            Slot::Incoming(Incoming {
-                stream,
-                mailbox: Mailbox::new(),
-                deadline,
-                hello: None,
-            })
+            Slot::Incoming(Incoming { stream, mailbox: Mailbox::new(), deadline, hello: None })
         });
         let Ok(key) = adopted else { return false };
         self.incoming.push_back(key);
@@ -106,13 +101,10 @@ impl Net {
     }
 
     pub(super) fn next_caller_deadline(&self) -> Option<Instant> {
-        let deadlines = self
-            .incoming
-            .iter()
-            .filter_map(|&key| match self.slots.get(key) {
-                Some(Slot::Incoming(caller)) => caller.deadline,
-                _ => None,
-            });
+        let deadlines = self.incoming.iter().filter_map(|&key| match self.slots.get(key) {
+            Some(Slot::Incoming(caller)) => caller.deadline,
+            _ => None,
+        });
         deadlines.min()
     }
 
@@ -144,12 +136,7 @@ impl Net {
             match (caller_stage(self.slots.get(key)), message.kind) {
                 (Stage::Expecting, Kind::Hello) => self.hear_hello(key, message, proved, sink),
                 (Stage::Answered(hello), Kind::Go)
-                    if proved
-                        && message
-                            == (Message {
-                                kind: Kind::Go,
-                                ..hello
-                            }) =>
+                    if proved && message == (Message { kind: Kind::Go, ..hello }) =>
                 {
                     return self.hear_go(key, &message, sink);
                 }
@@ -301,9 +288,7 @@ enum Stage {
 fn caller_stage(slot: Option<&Slot>) -> Stage {
     match slot {
         Some(Slot::Incoming(Incoming { hello: None, .. })) => Stage::Expecting,
-        Some(Slot::Incoming(Incoming {
-            hello: Some(hello), ..
-        })) => Stage::Answered(hello.clone()),
+        Some(Slot::Incoming(Incoming { hello: Some(hello), .. })) => Stage::Answered(hello.clone()),
         _ => Stage::Other,
     }
 }

@@ -33,12 +33,7 @@ fn ordered(mut found: Vec<IpAddr>) -> Vec<IpAddr> {
         }
     }
     // Keep the loopback pair when the list is cut: it serves all peers of this machine.
-    let loopback: Vec<IpAddr> = out
-        .iter()
-        .copied()
-        .filter(IpAddr::is_loopback)
-        .take(2)
-        .collect();
+    let loopback: Vec<IpAddr> = out.iter().copied().filter(IpAddr::is_loopback).take(2).collect();
     out.retain(|address| !address.is_loopback());
     out.truncate(MAX_CANDIDATES - loopback.len());
     out.extend(loopback);
@@ -130,31 +125,15 @@ mod tests {
 
     #[test]
     fn loopback_comes_last_and_link_local_ipv6_not_at_all() {
-        let found = [
-            "::1",
-            "127.0.0.1",
-            "fe80::1",
-            "169.254.0.1",
-            "2001:db8::1",
-            "10.0.0.1",
-        ];
+        let found = ["::1", "127.0.0.1", "fe80::1", "169.254.0.1", "2001:db8::1", "10.0.0.1"];
         let wanted = ["10.0.0.1", "2001:db8::1", "169.254.0.1", "127.0.0.1", "::1"];
         assert_eq!(ordered(addresses(&found)), addresses(&wanted));
     }
 
     #[test]
     fn a_bridge_is_offered_like_any_other_and_twice_is_once() {
-        let found = [
-            "172.17.0.1",
-            "10.0.0.1",
-            "172.17.0.1",
-            "0.0.0.0",
-            "224.0.0.1",
-        ];
-        assert_eq!(
-            ordered(addresses(&found)),
-            addresses(&["172.17.0.1", "10.0.0.1"])
-        );
+        let found = ["172.17.0.1", "10.0.0.1", "172.17.0.1", "0.0.0.0", "224.0.0.1"];
+        assert_eq!(ordered(addresses(&found)), addresses(&["172.17.0.1", "10.0.0.1"]));
     }
 
     #[test]

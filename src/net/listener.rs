@@ -61,20 +61,12 @@ impl Listeners {
         let wanted = local
             .iter()
             .filter(|address| policy != BindPolicy::LoopbackOnly || address.is_loopback());
-        wanted
-            .filter_map(|&ip| Some(SocketAddr::new(ip, self.port_for(ip)?)))
-            .collect()
+        wanted.filter_map(|&ip| Some(SocketAddr::new(ip, self.port_for(ip)?))).collect()
     }
 
     fn port_for(&self, ip: IpAddr) -> Option<u16> {
-        let bound = self
-            .sockets
-            .iter()
-            .filter_map(|socket| socket.local_addr().ok());
-        bound
-            .filter(|address| address.is_ipv4() == ip.is_ipv4())
-            .map(|a| a.port())
-            .next()
+        let bound = self.sockets.iter().filter_map(|socket| socket.local_addr().ok());
+        bound.filter(|address| address.is_ipv4() == ip.is_ipv4()).map(|a| a.port()).next()
     }
 
     pub(super) fn register(&mut self, registry: &Registry) -> io::Result<()> {
@@ -104,11 +96,7 @@ impl Listeners {
 }
 
 fn listen(address: SocketAddr, buffer: Option<usize>) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -128,16 +116,10 @@ fn listen(address: SocketAddr, buffer: Option<usize>) -> io::Result<TcpListener>
 }
 
 fn is_family_missing(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-    )
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// Out of file descriptors or memory: nothing is wrong with the caller, it can wait.
 pub(super) fn is_out_of_room(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    )
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }

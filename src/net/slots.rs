@@ -42,23 +42,16 @@ pub(super) struct Slots<T> {
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Self {
-        Slots {
-            entries: Vec::new(),
-            free: Vec::new(),
-        }
+        Slots { entries: Vec::new(), free: Vec::new() }
     }
 
     /// The key that the next [`Slots::insert`] will use: a socket is registered before it is kept.
     pub(super) fn next_key(&self) -> Key {
         match self.free.last() {
-            Some(&index) => Key {
-                index,
-                generation: self.entries[index as usize].generation,
-            },
-            None => Key {
-                index: u32::try_from(self.entries.len()).unwrap_or(u32::MAX),
-                generation: 0,
-            },
+            Some(&index) => Key { index, generation: self.entries[index as usize].generation },
+            None => {
+                Key { index: u32::try_from(self.entries.len()).unwrap_or(u32::MAX), generation: 0 }
+            }
         }
     }
 
@@ -67,30 +60,19 @@ impl<T> Slots<T> {
         if self.free.pop().is_some() {
             self.entries[key.index as usize].value = Some(value);
         } else {
-            self.entries.push(Entry {
-                generation: 0,
-                value: Some(value),
-            });
+            self.entries.push(Entry { generation: 0, value: Some(value) });
         }
         key
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&T> {
         let entry = self.entries.get(key.index as usize)?;
-        if entry.generation == key.generation {
-            entry.value.as_ref()
-        } else {
-            None
-        }
+        if entry.generation == key.generation { entry.value.as_ref() } else { None }
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.index as usize)?;
-        if entry.generation == key.generation {
-            entry.value.as_mut()
-        } else {
-            None
-        }
+        if entry.generation == key.generation { entry.value.as_mut() } else { None }
     }
 
     /// Takes the entry out; its key is void from now on.
@@ -146,10 +128,7 @@ mod tests {
             let announced = slots.next_key();
             assert_eq!(slots.insert(()), announced);
         }
-        slots.remove(Key {
-            index: 1,
-            generation: 0,
-        });
+        slots.remove(Key { index: 1, generation: 0 });
         let announced = slots.next_key();
         assert_eq!(slots.insert(()), announced);
     }

@@ -1,7 +1,7 @@
 //! What arrives over TCP, on its way to the endpoint.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::buffers::{Incoming, Outgoing};
 use crate::frame::Header;
@@ -19,7 +19,7 @@ type Wire = [u8; HEADER_LEN];
 pub(super) struct Inbox<'a> {
     pub(super) endpoint: &'a mut Endpoint<Outgoing, Incoming>,
     pub(super) links: &'a mut Links,
-    pub(super) then: &'a mut Vec<(u32, Then)>,
+    pub(super) then: &'a mut VecDeque<(u32, Then)>,
     pub(super) pending: &'a mut Vec<u32>,
 }
 
@@ -42,8 +42,8 @@ impl Inbox<'_> {
 
 impl Sink for Inbox<'_> {
     fn up(&mut self, peer: u32, _: SocketAddr, _: SocketAddr) {
-        let then = self.links.on_up(peer, Instant::now());
-        self.then.push((peer, then));
+        let then = self.links.on_up(peer);
+        self.then.push_back((peer, then));
     }
 
     fn down(&mut self, peer: u32, why: Down) {
@@ -55,7 +55,7 @@ impl Sink for Inbox<'_> {
             Down::Fault(why) => (format!("it broke the protocol: {why}"), false),
             Down::Unreachable(why) => (format!("no connection could be made: {why}"), false),
         };
-        self.then.push((peer, Then::Gone { why, orderly }));
+        self.then.push_back((peer, Then::Gone { why, orderly }));
     }
 
     fn writable(&mut self, peer: u32) {
@@ -82,7 +82,7 @@ impl Sink for Inbox<'_> {
                 Control::decode(wire, payload).ok_or("a control message that means nothing")?;
             self.endpoint.acknowledged(peer, ack).map_err(|fault| fault.to_string())?;
             let then = self.links.on_control(peer, control);
-            self.then.push((peer, then));
+            self.then.push_back((peer, then));
             return Ok(());
         }
         let header = self.open(peer, wire)?;

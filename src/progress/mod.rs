@@ -7,6 +7,7 @@ mod buffers;
 mod inbox;
 pub mod wait;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use buffers::{Incoming, Outgoing};
@@ -34,9 +35,10 @@ const NET_HOT_PASSES: u32 = 16;
 /// Looks at the sockets without anything there, after which they count as quiet.
 const NET_COOL: u32 = 4096;
 
-/// How messages are cut for rings: eager as long as asking first would cost more than it saves.
+/// How messages are cut for rings: eager as long as asking first would cost more than it saves;
+/// pieces so long that their flags, each a cache line that crosses between cores, do not count.
 const RING_LIMITS: Limits =
-    Limits { eager_max: 64 << 10, head_max: 16 << 10, piece: (2 << 10, 16 << 10) };
+    Limits { eager_max: 64 << 10, head_max: 32 << 10, piece: (8 << 10, 32 << 10) };
 
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
 const TCP_LIMITS: Limits =
@@ -52,7 +54,9 @@ pub struct Engine {
     /// Peers for whom there is something to offer.
     pending: Vec<u32>,
     /// What the paths reported and is not handled yet.
-    then: Vec<(u32, Then)>,
+    then: VecDeque<(u32, Then)>,
+    /// Peers that a receive waits for and that we never spoke to.
+    strangers: Vec<u32>,
     /// Passes until the sockets are looked at.
     net_due: u32,
     /// Looks at the sockets in a row that found nothing.
@@ -73,7 +77,7 @@ pub struct Stats {
 struct Ways<'a> {
     links: &'a mut Links,
     net: &'a mut Net,
-    then: &'a mut Vec<(u32, Then)>,
+    then: &'a mut VecDeque<(u32, Then)>,
 }
 
 impl Paths for Ways<'_> {
@@ -82,7 +86,7 @@ impl Paths for Ways<'_> {
         // An undecided path may become a ring, which takes only short pieces.
         match self.links.way(peer).0 {
             Way::Tcp => TCP_LIMITS,
-            _ => RING_LIMITS,
+            _ => RING_LIMITS.within(self.links.ring_payload_max(peer)),
         }
     }
 
@@ -94,7 +98,7 @@ impl Paths for Ways<'_> {
             Sent::Later => Offer::Later,
             Sent::Fault => {
                 let why = "the peer's read position in our ring is impossible".to_owned();
-                self.then.push((peer, Then::FallBack(why)));
+                self.then.push_back((peer, Then::FallBack(why)));
                 Offer::Later
             }
         }
@@ -125,7 +129,8 @@ impl Engine {
             net,
             waiter,
             pending: Vec::new(),
-            then: Vec::new(),
+            then: VecDeque::new(),
+            strangers: Vec::new(),
             net_due: 0,
             net_cool: 0,
             stats: Stats::default(),
@@ -218,6 +223,11 @@ impl Engine {
         if self.endpoint.unexpected_len() != waiting {
             // A waiting message was taken: its sender may be owed an answer.
             self.push_answers();
+        } else if let Some(peer) = pattern.source
+            && peer != self.me
+            && self.links.is_stranger(peer)
+        {
+            self.strangers.push(peer);
         }
         Ok(key)
     }
@@ -301,8 +311,10 @@ impl Engine {
     #[inline]
     pub fn wait_until<T>(&mut self, mut done: impl FnMut(&mut Self) -> Option<T>) -> T {
         let mut idle = Idle::default();
+        let guard = AbortOnUnwind;
         loop {
             if let Some(outcome) = done(self) {
+                std::mem::forget(guard);
                 return outcome;
             }
             if self.progress() {
@@ -316,7 +328,11 @@ impl Engine {
                     self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
                     std::thread::yield_now();
                 }
-                Step::Sleep(longest) => self.sleep(longest),
+                Step::Sleep(longest) => {
+                    if self.sleep(longest) {
+                        idle = Idle::default();
+                    }
+                }
             }
         }
     }
@@ -403,7 +419,8 @@ impl Engine {
             }
         }
         if let Some(why) = fault {
-            self.then.push((peer, Then::FallBack(format!("rank {peer}'s ring is broken: {why}"))));
+            self.then
+                .push_back((peer, Then::FallBack(format!("rank {peer}'s ring is broken: {why}"))));
             self.handle_all();
         }
         taken > 0
@@ -444,6 +461,7 @@ impl Engine {
         if self.links.unsettled() {
             self.links.advance(now, &mut self.then);
         }
+        self.links.look(now, &mut self.then);
         self.handle_all();
         match polled {
             Ok(moved) => moved,
@@ -457,10 +475,10 @@ impl Engine {
         }
     }
 
-    /// Carries out what the paths asked for.
+    /// Carries out what the paths asked for, in the order in which they did.
     #[inline]
     fn handle_all(&mut self) {
-        while let Some((peer, then)) = self.then.pop() {
+        while let Some((peer, then)) = self.then.pop_front() {
             self.handle(peer, then);
         }
     }
@@ -584,40 +602,51 @@ impl Engine {
             Err(fault) => Err(fault.to_string()),
         };
         if let Err(why) = outcome {
-            self.then.push((peer, Then::FallBack(why)));
+            self.then.push_back((peer, Then::FallBack(why)));
         }
     }
 
-    /// Sleeps until a peer rings, a socket has something, or the time is over.
+    /// Sleeps until a peer rings, a socket has something, or the time is over. True when a socket
+    /// had something; what is in the rings is for the next pass to see.
     #[cold]
-    fn sleep(&mut self, longest: Duration) {
+    fn sleep(&mut self, longest: Duration) -> bool {
         self.stats.sleeps += 1;
+        self.meet_strangers();
         self.links.acknowledge_all();
         self.links.flush(&mut self.net);
         let sockets =
             self.links.tcp_peers() > 0 || self.links.unsettled() || self.links.inputs.is_empty();
-        let sleeper = self.links.share().and_then(|share| share.take_sleeper());
+        let sleeper = self.links.share().take_sleeper();
         let Some(mut sleeper) = sleeper else {
-            self.poll_net(longest);
-            return;
+            return self.poll_net(longest);
         };
         sleeper.set_policy(Policy::choose(self.links.inputs.len(), sockets));
         let by_futex = sleeper.policy() == Policy::Futex;
         let armed = sleeper.arm();
         let nothing = !self.links.inputs.iter().any(|input| input.consumer.ready());
+        let mut moved = false;
         if nothing && by_futex {
             // A futex that fails is a nap that ends at once; the loop above goes on.
             let _ = armed.sleep(longest);
         } else {
             if nothing {
-                self.poll_net(longest);
+                moved = self.poll_net(longest);
             }
             drop(armed);
         }
-        if let Some(share) = self.links.share() {
-            share.put_back(sleeper);
-        }
+        self.links.share().put_back(sleeper);
         self.net_due = 0;
+        moved
+    }
+
+    /// Makes contact with those a receive waits for: without a connection nothing would tell that
+    /// they died. Only before a sleep, since most of them speak first.
+    fn meet_strangers(&mut self) {
+        while let Some(peer) = self.strangers.pop() {
+            if let Err(why) = self.links.contact(peer, &mut self.net) {
+                self.lose(peer, &why, false);
+            }
+        }
     }
 
     /// Waits until all that was sent has arrived.
@@ -646,6 +675,17 @@ impl Engine {
         while self.net.lingering() > 0 && Instant::now() < deadline {
             self.poll_net(NAP);
         }
+    }
+}
+
+/// The caller's buffers are in use while it waits. Unwinding would free them under the engine, so
+/// a defect that panics here ends the process instead.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        eprintln!("cohost: a defect in the library while messages were under way; aborting");
+        std::process::abort();
     }
 }
 

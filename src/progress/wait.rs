@@ -49,6 +49,9 @@ pub struct Waiter {
 #[derive(Debug, Default)]
 pub struct Idle {
     passes: u32,
+    /// It has come to sleeping: nothing is expected soon, and a nap that ends with nothing is
+    /// followed by the next at once.
+    asleep: bool,
     since: Option<Instant>,
 }
 
@@ -68,13 +71,18 @@ impl Waiter {
     /// What to do next in this wait.
     #[inline]
     pub fn next(&mut self, idle: &mut Idle) -> Step {
+        if idle.asleep {
+            return Step::Sleep(NAP);
+        }
         idle.passes += 1;
         if !idle.passes.is_multiple_of(PASSES_PER_LOOK) {
             return if self.crowded() { Step::Yield } else { Step::Spin };
         }
         let now = Instant::now();
         let waited = now - *idle.since.get_or_insert(now);
-        self.step_after(waited, now)
+        let step = self.step_after(waited, now);
+        idle.asleep = matches!(step, Step::Sleep(_));
+        step
     }
 
     fn step_after(&mut self, waited: Duration, now: Instant) -> Step {
@@ -155,6 +163,15 @@ mod tests {
         assert_eq!(waiter.step_after(Duration::ZERO, now), Step::Spin);
         assert_eq!(waiter.step_after(SPIN_MAX, now), Step::Yield);
         assert_eq!(waiter.step_after(AWAKE_MAX, now), Step::Sleep(NAP));
+    }
+
+    #[test]
+    fn after_a_nap_without_news_the_next_follows_at_once() {
+        let mut waiter = Waiter::new(1, 4);
+        let mut idle = Idle::default();
+        while !matches!(waiter.next(&mut idle), Step::Sleep(_)) {}
+        assert!((0..100).all(|_| waiter.next(&mut idle) == Step::Sleep(NAP)));
+        assert_eq!(waiter.next(&mut Idle::default()), Step::Yield);
     }
 
     #[test]

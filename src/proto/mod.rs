@@ -86,6 +86,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// The same for a path whose frames carry at most this many bytes.
+    #[must_use]
+    pub fn within(self, payload_max: usize) -> Self {
+        let (least, greatest) = self.piece;
+        Self { piece: (least.min(payload_max), greatest.min(payload_max)), ..self }
+    }
+
     #[inline]
     fn piece(&self, total: usize) -> usize {
         (total / 4).next_multiple_of(64).clamp(self.piece.0, self.piece.1)

@@ -1,5 +1,7 @@
 //! The life of a receive, and of a message that came before it.
 
+use bytes::BytesMut;
+
 use super::stream::Kept;
 use super::{
     Endpoint, Envelope, Error, Fault, Key, Pattern, ReceiveBuffer, Received, SendBuffer, control,
@@ -37,7 +39,7 @@ pub(super) struct Unexpected {
     pub(super) envelope: Envelope,
     pub(super) total: usize,
     pub(super) head: usize,
-    pub(super) data: Vec<u8>,
+    pub(super) data: BytesMut,
     /// The peer's send that waits for `Fin`.
     pub(super) send: Option<u64>,
     /// Our own send to ourselves.
@@ -47,7 +49,7 @@ pub(super) struct Unexpected {
 impl Default for Unexpected {
     fn default() -> Self {
         let envelope = Envelope { context: 0, source: 0, tag: 0 };
-        Self { envelope, total: 0, head: 0, data: Vec::new(), send: None, own: None }
+        Self { envelope, total: 0, head: 0, data: BytesMut::new(), send: None, own: None }
     }
 }
 
@@ -127,7 +129,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             self.begin(Key(number), peer, arriving, payload);
             return Ok(());
         }
-        let mut data = vec![0; payload.len()];
+        let mut data = BytesMut::zeroed(payload.len());
         payload.copy_to(0, &mut data);
         let entry = Unexpected { envelope, total, head, data, send, own: None };
         let cost = entry.cost();

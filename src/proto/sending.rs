@@ -1,5 +1,7 @@
 //! The life of a send.
 
+use bytes::BytesMut;
+
 use super::endpoint::{Peer, has_room};
 use super::receiving::Unexpected;
 use super::stream::Kept;
@@ -95,7 +97,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
         let begun = to.opening.is_some() || !to.waiting.is_empty();
         // Messages that begin and messages under way take turns.
-        let stream = !to.streams.is_empty() && !(begun && to.stream_last);
+        let stream_due = !begun || !to.stream_last;
+        let stream = !to.streams.is_empty() && stream_due;
         to.stream_last = stream;
         if stream {
             self.number_data(peer, limits)
@@ -190,7 +193,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
         let mut unexpected = Unexpected { envelope, total, head: total, ..Unexpected::default() };
         if send.mode == Mode::Standard && total <= self.config.own_copy_max {
-            unexpected.data = send.buffer.slice(0, total).to_vec();
+            unexpected.data = BytesMut::from(send.buffer.slice(0, total));
             send.state = SendState::Done(Ok(()));
         } else {
             unexpected.own = Some(key);

@@ -238,7 +238,7 @@ fn check(world: &mut World, ledger: &mut Ledger, seed: u64) {
     for (from, key) in ledger.sends.drain(..) {
         assert_eq!(world.ends[from].test_send(key), Some(Ok(())), "seed {seed}");
     }
-    let mut last: HashMap<(usize, Option<u32>, Option<i32>, u32, i32), u32> = HashMap::new();
+    let mut last = HashMap::<(usize, _, _, u32, i32), u32>::new();
     for (to, pattern, key, buffer) in ledger.receives.drain(..) {
         let outcome = world.ends[to].test_receive(key);
         let Some(Ok(Received { envelope, len })) = outcome else {

@@ -10,7 +10,7 @@
 //!
 //! One writer per section is the rule, with one exception: the header and the lease words of a
 //! device that several machines share ([`super::device`]) have many writers. Those words, and no
-//! others, are changed with [`Local::exchange_u64`] and [`Local::add_u64`]; nobody ever waits for
+//! others, are changed with `Local::exchange_u64` and `Local::add_u64`; nobody ever waits for
 //! such a word to take a certain value, so whoever dies between two of them holds up nobody.
 //!
 //! A peer may change bytes while they are copied. The copy then holds a mixture, which the layers
@@ -69,11 +69,7 @@ unsafe impl Sync for Mapping {}
 
 impl From<MmapRaw> for Mapping {
     fn from(map: MmapRaw) -> Self {
-        Self {
-            base: map.as_mut_ptr(),
-            len: map.len(),
-            keep: Keep::Map(map),
-        }
+        Self { base: map.as_mut_ptr(), len: map.len(), keep: Keep::Map(map) }
     }
 }
 
@@ -87,41 +83,25 @@ impl Mapping {
         if base.is_null() {
             handle_alloc_error(layout);
         }
-        Self {
-            base,
-            len,
-            keep: Keep::Heap(layout),
-        }
+        Self { base, len, keep: Keep::Heap(layout) }
     }
 
     /// A mapping of something that may disappear: it holds zeros then (see [`super::vanish`]).
     pub(super) fn watched(map: MmapRaw) -> Self {
         let (base, len) = (map.as_mut_ptr(), map.len());
-        Self {
-            base,
-            len,
-            keep: Keep::Watched(vanish::watch(base, len), map),
-        }
+        Self { base, len, keep: Keep::Watched(vanish::watch(base, len), map) }
     }
 
     /// A mapping whose `guard` is dropped once it is unmapped.
     pub(super) fn held(map: MmapRaw, guard: Box<dyn Held>) -> Self {
-        Self {
-            base: map.as_mut_ptr(),
-            len: map.len(),
-            keep: Keep::Held(Memory::Map(map), guard),
-        }
+        Self { base: map.as_mut_ptr(), len: map.len(), keep: Keep::Held(Memory::Map(map), guard) }
     }
 
     /// The memory of `window` as a mapping of its own, whose `guard` is dropped with the last
     /// window onto it.
     pub(super) fn part(window: &Local, guard: Box<dyn Held>) -> Self {
         let Window { base, len, mapping } = &window.0;
-        Self {
-            base: *base,
-            len: *len,
-            keep: Keep::Held(Memory::Part(Arc::clone(mapping)), guard),
-        }
+        Self { base: *base, len: *len, keep: Keep::Held(Memory::Part(Arc::clone(mapping)), guard) }
     }
 
     /// Length in bytes.
@@ -161,29 +141,18 @@ unsafe impl Sync for Window {}
 
 impl Window {
     fn new(mapping: Arc<Mapping>) -> Self {
-        Self {
-            base: mapping.base,
-            len: mapping.len,
-            mapping,
-        }
+        Self { base: mapping.base, len: mapping.len, mapping }
     }
 
     fn sub(&self, offset: usize, len: usize) -> Self {
-        Self {
-            base: self.at(offset, len, 1),
-            len,
-            mapping: Arc::clone(&self.mapping),
-        }
+        Self { base: self.at(offset, len, 1), len, mapping: Arc::clone(&self.mapping) }
     }
 
     /// The address of `len` bytes at `offset`, after checking range and alignment.
     #[inline(always)]
     fn at(&self, offset: usize, len: usize, align: usize) -> *mut u8 {
         let fits = offset <= self.len && len <= self.len - offset;
-        assert!(
-            fits && offset.is_multiple_of(align),
-            "access outside a shared window"
-        );
+        assert!(fits && offset.is_multiple_of(align), "access outside a shared window");
         // SAFETY: offset <= len, and the window lies inside one live allocation.
         unsafe { self.base.add(offset) }
     }

@@ -29,20 +29,13 @@ pub(super) fn want_credentials(socket: BorrowedFd<'_>) -> io::Result<()> {
     let value = (&raw const on).cast();
     // SAFETY: `value` points to `len` bytes that outlive the call.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sends `bytes` and a descriptor over a connected socket, without waiting.
 pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut control = [0_u64; CONTROL_WORDS];
-    let mut part = libc::iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut message = empty(&mut part, &mut control);
     let payload = size_of::<libc::c_int>() as libc::c_uint;
     // SAFETY: arithmetic only.
@@ -75,10 +68,7 @@ pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> 
 /// Receives one datagram without waiting, with all that comes along.
 pub(super) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Datagram> {
     let mut control = [0_u64; CONTROL_WORDS];
-    let mut part = libc::iovec {
-        iov_base: bytes.as_mut_ptr().cast(),
-        iov_len: bytes.len(),
-    };
+    let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut message = empty(&mut part, &mut control);
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: `message` and all that it points to outlive the call.
@@ -104,12 +94,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Da
 /// Takes what is in one control message that the kernel has written.
 fn take(header: *const libc::cmsghdr, datagram: &mut Datagram) {
     // SAFETY: the caller passes a header that the kernel has written into an aligned buffer.
-    let libc::cmsghdr {
-        cmsg_len,
-        cmsg_level,
-        cmsg_type,
-        ..
-    } = unsafe { header.read() };
+    let libc::cmsghdr { cmsg_len, cmsg_level, cmsg_type, .. } = unsafe { header.read() };
     // SAFETY: arithmetic on a header of the buffer.
     let data = unsafe { libc::CMSG_DATA(header) };
     // SAFETY: arithmetic only.

@@ -28,13 +28,8 @@ pub fn open(path: &Path) -> Result<Memory, DeviceError> {
 /// `root` is `/`, or holds a copy of its `sys`.
 fn open_below(root: &Path, path: &Path) -> Result<Memory, DeviceError> {
     let place = path.display().to_string();
-    let unusable = |why: String| DeviceError::Unusable {
-        place: place.clone(),
-        why,
-    };
-    let kind = std::fs::metadata(path)
-        .map_err(|error| unusable(remedy(path, &error)))?
-        .file_type();
+    let unusable = |why: String| DeviceError::Unusable { place: place.clone(), why };
+    let kind = std::fs::metadata(path).map_err(|error| unusable(remedy(path, &error)))?.file_type();
     // Before it is opened: opening a pipe waits, and opening a disk may have effects.
     if kind.is_block_device() {
         return Err(unusable(DISK.to_owned()));
@@ -50,14 +45,10 @@ fn open_below(root: &Path, path: &Path) -> Result<Memory, DeviceError> {
         .write(true)
         .open(path)
         .map_err(|error| unusable(remedy(path, &error)))?;
-    let found = file
-        .metadata()
-        .map_err(RegionError::system("fstat", &place))?;
+    let found = file.metadata().map_err(RegionError::system("fstat", &place))?;
     if kind.is_char_device() {
         let Some(bytes) = dax_bytes(root, found.rdev()) else {
-            return Err(unusable(
-                "it is a device, but not of memory (devdax)".to_owned(),
-            ));
+            return Err(unusable("it is a device, but not of memory (devdax)".to_owned()));
         };
         return Ok(map_device(&file, bytes, "dax", &place)?);
     }
@@ -104,11 +95,7 @@ fn back(file: &File, bytes: u64, place: &str) -> Result<(), RegionError> {
     let place = place.to_owned();
     match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM) => {
-            Err(RegionError::NoSpace {
-                needed: bytes,
-                available: None,
-                place,
-            })
+            Err(RegionError::NoSpace { needed: bytes, available: None, place })
         }
         Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENODEV) => {
             // All its blocks may be there already.
@@ -125,9 +112,7 @@ fn back(file: &File, bytes: u64, place: &str) -> Result<(), RegionError> {
 /// Devdax devices and disks of persistent memory, by their paths, with whether they are disks.
 pub(super) fn find(root: &Path) -> Vec<(PathBuf, Option<u64>, bool)> {
     let names = |directory: &str, prefix: &str| {
-        let entries = std::fs::read_dir(root.join(directory))
-            .into_iter()
-            .flatten();
+        let entries = std::fs::read_dir(root.join(directory)).into_iter().flatten();
         let mut names: Vec<String> = entries
             .flatten()
             .map(|entry| entry.file_name().to_string_lossy().into_owned())
@@ -164,10 +149,7 @@ mod tests {
     fn a_file_is_mapped_in_whole_pages_and_memory_put_behind_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("region");
-        File::create(&path)
-            .unwrap()
-            .set_len(3 * 4096 + 100)
-            .unwrap();
+        File::create(&path).unwrap().set_len(3 * 4096 + 100).unwrap();
         let memory = open(&path).unwrap();
         assert_eq!(memory.writable.len(), 3 * 4096);
         assert!(fs::metadata(&path).unwrap().blocks() * 512 >= 3 * 4096);
@@ -214,10 +196,7 @@ mod tests {
         let at = |name| root.path().join("dev").join(name);
         assert_eq!(
             found,
-            [
-                (at("dax1.0"), Some(1 << 20), false),
-                (at("pmem0"), Some(64 << 20), true)
-            ]
+            [(at("dax1.0"), Some(1 << 20), false), (at("pmem0"), Some(64 << 20), true)]
         );
     }
 }

@@ -135,15 +135,9 @@ pub fn discover(root: &Path, named: Option<&OsStr>) -> Vec<Candidate> {
 }
 
 fn named_region(path: &Path) -> Candidate {
-    let device = [Some(path), path.parent()]
-        .into_iter()
-        .flatten()
-        .find_map(ivshmem::found_at);
+    let device = [Some(path), path.parent()].into_iter().flatten().find_map(ivshmem::found_at);
     if let Some(found) = device {
-        return Candidate {
-            kind: "named",
-            ..ivshmem_region(found)
-        };
+        return Candidate { kind: "named", ..ivshmem_region(found) };
     }
     let is_mmapper = path.file_name().is_some_and(|name| name == "mmapper");
     let bytes = std::fs::metadata(path).map(|found| found.len());
@@ -164,11 +158,7 @@ fn named_region(path: &Path) -> Candidate {
 
 fn ivshmem_region(found: ivshmem::Found) -> Candidate {
     Candidate {
-        kind: if found.doorbell {
-            "ivshmem-doorbell"
-        } else {
-            "ivshmem"
-        },
+        kind: if found.doorbell { "ivshmem-doorbell" } else { "ivshmem" },
         place: found.directory.display().to_string(),
         bytes: found.bytes,
         obstacle: found.obstacle(),
@@ -191,10 +181,7 @@ fn uml_region(root: &Path) -> Vec<Candidate> {
 }
 
 fn xen_grants(root: &Path) -> Option<Candidate> {
-    let missing: Vec<&str> = XEN
-        .into_iter()
-        .filter(|name| !root.join(name).exists())
-        .collect();
+    let missing: Vec<&str> = XEN.into_iter().filter(|name| !root.join(name).exists()).collect();
     if missing.len() == XEN.len() {
         return None;
     }
@@ -278,13 +265,7 @@ mod tests {
             assert_eq!(found[0].open().unwrap().kind(), "ivshmem");
         }
         let absent = discover(root.path(), Some(OsStr::new("/nonexistent")));
-        assert!(
-            absent[0]
-                .obstacle
-                .as_ref()
-                .unwrap()
-                .contains("COHOST_REGION")
-        );
+        assert!(absent[0].obstacle.as_ref().unwrap().contains("COHOST_REGION"));
         assert_eq!(discover(root.path(), Some(OsStr::new(""))).len(), 1);
     }
 }

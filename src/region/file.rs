@@ -53,10 +53,7 @@ impl Drop for Name {
 /// The path of a section's file: built from numbers only, whatever the job's id looks like.
 #[must_use]
 pub fn path(directory: &Path, job: &str, rank: u32, epoch: u64) -> PathBuf {
-    directory.join(format!(
-        "{PREFIX}-{:016x}-{rank:08x}-{epoch:016x}",
-        job_hash(job)
-    ))
+    directory.join(format!("{PREFIX}-{:016x}-{rank:08x}-{epoch:016x}", job_hash(job)))
 }
 
 /// FNV-1a over the job's id: names need to be equal for equal jobs and usually different for
@@ -72,10 +69,8 @@ pub(super) fn job_hash(job: &str) -> u64 {
 /// # Errors
 /// When there is no such directory.
 pub fn available(directory: &Path) -> Result<Option<u64>, RegionError> {
-    sys::free_bytes(directory).map_err(|source| RegionError::Directory {
-        path: directory.to_owned(),
-        source,
-    })
+    sys::free_bytes(directory)
+        .map_err(|source| RegionError::Directory { path: directory.to_owned(), source })
 }
 
 /// Makes the section of member `index`, who is `rank` of `job`, as a file in `directory`. The file
@@ -92,23 +87,12 @@ pub fn create(
 ) -> Result<OwnSection, RegionError> {
     let identity = Identity::fresh(layout, index)?;
     let path = path(directory, job, rank, identity.epoch);
-    let (file, name) = create_locked(directory, path).map_err(|source| RegionError::Directory {
-        path: directory.to_owned(),
-        source,
-    })?;
+    let (file, name) = create_locked(directory, path)
+        .map_err(|source| RegionError::Directory { path: directory.to_owned(), source })?;
     let place = name.path().display().to_string();
     let mapping = prepare(&file, &layout, &place, Some(directory))?;
-    let backing = Backing::Store {
-        file,
-        place,
-        name: Some(name),
-    };
-    Ok(OwnSection::new(
-        identity,
-        mapping,
-        backing,
-        Protection::FileMode,
-    ))
+    let backing = Backing::Store { file, place, name: Some(name) };
+    Ok(OwnSection::new(identity, mapping, backing, Protection::FileMode))
 }
 
 /// Creates the file and takes its lock. In between, a cleaner may take the file for stale and
@@ -116,12 +100,7 @@ pub fn create(
 fn create_locked(directory: &Path, path: PathBuf) -> io::Result<(File, Name)> {
     let mut options = OpenOptions::new();
     // O_CLOEXEC is always set by the standard library.
-    options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW);
+    options.read(true).write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     for _ in 0..CREATE_MAX {
         let file = match options.open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -136,19 +115,10 @@ fn create_locked(directory: &Path, path: PathBuf) -> io::Result<(File, Name)> {
         }
         if file.metadata()?.nlink() > 0 {
             let process = std::process::id();
-            return Ok((
-                file,
-                Name {
-                    directory: directory.to_owned(),
-                    path,
-                    process,
-                },
-            ));
+            return Ok((file, Name { directory: directory.to_owned(), path, process }));
         }
     }
-    Err(io::Error::other(
-        "other processes keep removing the files created here",
-    ))
+    Err(io::Error::other("other processes keep removing the files created here"))
 }
 
 /// Opens the section of `rank` of `job` as member `me` sees it.
@@ -166,9 +136,7 @@ pub fn open(
     let path = path(directory, job, rank, expected.epoch);
     let place = path.display().to_string();
     let file = open_quietly(&path).map_err(RegionError::system("open", &place))?;
-    let found = file
-        .metadata()
-        .map_err(RegionError::system("fstat", &place))?;
+    let found = file.metadata().map_err(RegionError::system("fstat", &place))?;
     let not_a_region = |what: String| RegionError::NotARegion {
         place: place.clone(),
         found: what,
@@ -195,10 +163,7 @@ fn open_quietly(path: &Path) -> io::Result<File> {
 /// # Errors
 /// When the directory cannot be read. A file that cannot be removed is not an error.
 pub fn clean_stale(directory: &Path) -> Result<usize, RegionError> {
-    let failed = |source| RegionError::Directory {
-        path: directory.to_owned(),
-        source,
-    };
+    let failed = |source| RegionError::Directory { path: directory.to_owned(), source };
     let mut removed = 0;
     for entry in std::fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -215,9 +180,7 @@ fn is_ours(name: &str) -> bool {
     let hex = |part: Option<&str>, digits: usize| {
         part.is_some_and(|part| {
             part.len() == digits
-                && part
-                    .bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+                && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         })
     };
     parts.next() == Some(PREFIX)

@@ -11,12 +11,7 @@ use super::{Identity, RegionError, SectionLayout};
 pub fn create(layout: SectionLayout, index: u32) -> Result<OwnSection, RegionError> {
     let identity = Identity::fresh(layout, index)?;
     let mapping = Mapping::heap(layout.total_bytes());
-    Ok(OwnSection::new(
-        identity,
-        mapping,
-        Backing::Heap,
-        Protection::Private,
-    ))
+    Ok(OwnSection::new(identity, mapping, Backing::Heap, Protection::Private))
 }
 
 /// The section `own` as member `me` sees it.

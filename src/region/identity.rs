@@ -28,11 +28,7 @@ impl Identity {
         let epoch = getrandom::u64().map_err(|error| {
             RegionError::system("getrandom", "the kernel")(io::Error::other(error.to_string()))
         })?;
-        Ok(Self {
-            layout,
-            index,
-            epoch,
-        })
+        Ok(Self { layout, index, epoch })
     }
 
     /// The header's fields behind the magic: name, value, offset, and whether it has 64 bits.
@@ -41,21 +37,11 @@ impl Identity {
         [
             ("version", u64::from(VERSION), VERSION_OFFSET, false),
             ("epoch", self.epoch, EPOCH_OFFSET, true),
-            (
-                "member count",
-                u64::from(self.layout.members()),
-                MEMBERS_OFFSET,
-                false,
-            ),
+            ("member count", u64::from(self.layout.members()), MEMBERS_OFFSET, false),
             ("member index", u64::from(self.index), INDEX_OFFSET, false),
             ("cell count", u64::from(geometry.cells), CELLS_OFFSET, false),
             ("bulk bytes", u64::from(geometry.bulk), BULK_OFFSET, false),
-            (
-                "length",
-                self.layout.total_bytes() as u64,
-                TOTAL_OFFSET,
-                true,
-            ),
+            ("length", self.layout.total_bytes() as u64, TOTAL_OFFSET, true),
         ]
     }
 
@@ -83,11 +69,8 @@ impl Identity {
             return Err(wrong("magic number", magic, MAGIC));
         }
         for (field, expected, offset, wide) in self.fields() {
-            let found = if wide {
-                header.load_u64(offset)
-            } else {
-                u64::from(header.load_u32(offset))
-            };
+            let found =
+                if wide { header.load_u64(offset) } else { u64::from(header.load_u32(offset)) };
             if found != expected {
                 return Err(wrong(field, found, expected));
             }

@@ -47,9 +47,5 @@ pub(crate) unsafe fn call_number(
 ) -> io::Result<libc::c_int> {
     // SAFETY: the descriptor is open for the call; the rest is the caller's promise.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, argument) };
-    if result >= 0 {
-        Ok(result)
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result >= 0 { Ok(result) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,6 +1,6 @@
 //! QEMU's ivshmem device, plain or with doorbells: memory that all guests given the same backing
 //! file have in common. PCI 1af4:1110; its memory is BAR 2, mapped through sysfs without a driver.
-//! Source: `docs/specs/ivshmem-spec.rst` of QEMU, `Documentation/PCI/sysfs-pci.rst` of Linux.
+//! Source: `ivshmem-spec.rst` of QEMU, `Documentation/PCI/sysfs-pci.rst` of Linux.
 //!
 //! **Which file is mapped.** On x86 `resource2` first: uncached at worst, and then still in order.
 //! `resource2_wc` is write-combining, which lets stores overtake each other; our rings publish with
@@ -54,10 +54,7 @@ pub(super) fn devices(root: &Path, vendor: u32, device: u32) -> Vec<Found> {
     };
     let mut directories: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     directories.sort();
-    directories
-        .into_iter()
-        .filter_map(|directory| at(&directory, vendor, device))
-        .collect()
+    directories.into_iter().filter_map(|directory| at(&directory, vendor, device)).collect()
 }
 
 /// The ivshmem device with this directory in sysfs, if it is one.
@@ -195,10 +192,7 @@ impl Found {
             .write(true)
             .open(path)
             .map_err(|error| self.unusable(self.remedy(path, &error)))?;
-        let length = file
-            .metadata()
-            .map_err(RegionError::system("fstat", &place))?
-            .len();
+        let length = file.metadata().map_err(RegionError::system("fstat", &place))?.len();
         let length = self.bytes.unwrap_or(length).min(length);
         map_device(&file, length, "ivshmem", &place).map_err(|error| match error {
             RegionError::System { source, .. } if source.raw_os_error() == Some(libc::EINVAL) => {
@@ -211,10 +205,7 @@ impl Found {
     }
 
     fn unusable(&self, why: String) -> DeviceError {
-        DeviceError::Unusable {
-            place: format!("ivshmem device {}", self.address),
-            why,
-        }
+        DeviceError::Unusable { place: format!("ivshmem device {}", self.address), why }
     }
 
     fn remedy(&self, path: &Path, error: &io::Error) -> String {
@@ -260,11 +251,7 @@ pub(super) fn map_device_at(
         .map_raw(file)
         .map_err(RegionError::system("mmap", place))?;
     // Not every device can; peers' sections are then read through the other mapping.
-    let readable = MmapOptions::new()
-        .offset(offset)
-        .len(bytes)
-        .map_raw_read_only(file)
-        .ok();
+    let readable = MmapOptions::new().offset(offset).len(bytes).map_raw_read_only(file).ok();
     Ok(Memory {
         kind,
         place: place.to_owned(),
@@ -319,10 +306,7 @@ mod tests {
             .collect();
         assert_eq!(
             told,
-            [
-                ("0000:00:04.0", Some(2 << 20), true),
-                ("0000:00:05.0", Some(1 << 20), false)
-            ]
+            [("0000:00:04.0", Some(2 << 20), true), ("0000:00:05.0", Some(1 << 20), false)]
         );
         assert_eq!(find(Path::new("/nonexistent")), []);
     }
@@ -369,12 +353,7 @@ mod tests {
 
     #[test]
     fn resources_of_nonsense_give_no_length() {
-        for text in [
-            "",
-            "\n\n0x5 0x1 0x0",
-            "\n\nfoo",
-            "\n\n0x0 0xffffffffffffffff 0",
-        ] {
+        for text in ["", "\n\n0x5 0x1 0x0", "\n\nfoo", "\n\n0x0 0xffffffffffffffff 0"] {
             assert_eq!(bar_bytes(text, 2), None, "{text:?}");
         }
     }

@@ -83,10 +83,7 @@ impl Found {
             );
         };
         let error = sys::may_read_and_write(uio).err()?;
-        Some(format!(
-            "{0}: {error}; as root: 'chgrp GROUP {0} && chmod g+rw {0}'",
-            uio.display()
-        ))
+        Some(format!("{0}: {error}; as root: 'chgrp GROUP {0} && chmod g+rw {0}'", uio.display()))
     }
 
     /// The range with this name.
@@ -126,18 +123,11 @@ impl Found {
             ));
         }
         let map = |name: &'static str, writable: bool| {
-            let range = self
-                .range(name)
-                .ok_or_else(|| unusable(format!("it has no {name}")))?;
+            let range = self.range(name).ok_or_else(|| unusable(format!("it has no {name}")))?;
             let mut options = MmapOptions::new();
-            options
-                .offset((range.number * PAGE) as u64)
-                .len(range.bytes);
-            let map = if writable {
-                options.map_raw(&file)
-            } else {
-                options.map_raw_read_only(&file)
-            };
+            options.offset((range.number * PAGE) as u64).len(range.bytes);
+            let map =
+                if writable { options.map_raw(&file) } else { options.map_raw_read_only(&file) };
             let map = map.map_err(RegionError::system("mmap", &place))?;
             Ok::<_, DeviceError>(Arc::new(Mapping::watched(map)))
         };
@@ -216,18 +206,10 @@ impl Output {
         }
         // All sections are as large as ours: what fits into all fits into one.
         let room = (each as u64).saturating_mul(u64::from(peers));
-        let geometry = plan(Some(room), peers, wanted).map_err(|source| DeviceError::TooSmall {
-            place: place.clone(),
-            source,
-        })?;
+        let geometry = plan(Some(room), peers, wanted)
+            .map_err(|source| DeviceError::TooSmall { place: place.clone(), source })?;
         let section = SectionLayout::new(peers, geometry).map_err(RegionError::from)?;
-        Ok(Self {
-            parts,
-            id,
-            section,
-            place,
-            _file: file,
-        })
+        Ok(Self { parts, id, section, place, _file: file })
     }
 
     /// The layout of every peer's section.
@@ -250,9 +232,7 @@ impl Output {
         let mapping = Mapping::part(&section, Box::new(present));
         let backing = Backing::Device(None);
         let own = OwnSection::new(identity, mapping, backing, Protection::Hypervisor);
-        self.parts
-            .registers
-            .store_u32(STATE, state_of(identity.epoch));
+        self.parts.registers.store_u32(STATE, state_of(identity.epoch));
         Ok(own)
     }
 
@@ -301,11 +281,7 @@ mod tests {
         fn new(peers: u32, each: usize) -> Self {
             let bytes = PAGE * (peers as usize + 1) + each * peers as usize;
             let memory = Local::new(Arc::new(Mapping::heap(bytes)));
-            Self {
-                memory,
-                peers,
-                each,
-            }
+            Self { memory, peers, each }
         }
 
         fn parts(&self, id: u32) -> Parts {
@@ -315,17 +291,9 @@ mod tests {
             let sections = PAGE * (self.peers as usize + 1);
             Parts {
                 registers,
-                states: self
-                    .memory
-                    .sub(PAGE * self.peers as usize, PAGE)
-                    .as_remote(),
-                inputs: self
-                    .memory
-                    .sub(sections, self.each * self.peers as usize)
-                    .as_remote(),
-                output: self
-                    .memory
-                    .sub(sections + self.each * id as usize, self.each),
+                states: self.memory.sub(PAGE * self.peers as usize, PAGE).as_remote(),
+                inputs: self.memory.sub(sections, self.each * self.peers as usize).as_remote(),
+                output: self.memory.sub(sections + self.each * id as usize, self.each),
             }
         }
 
@@ -337,8 +305,7 @@ mod tests {
         fn propagate(&self) {
             for id in 0..self.peers as usize {
                 let state = self.memory.load_u32(PAGE * id + STATE);
-                self.memory
-                    .store_u32(PAGE * self.peers as usize + 4 * id, state);
+                self.memory.store_u32(PAGE * self.peers as usize + 4 * id, state);
             }
         }
     }
@@ -366,10 +333,7 @@ mod tests {
         assert!(!zero.is_present(&identity));
         hypervisor.propagate();
         assert!(zero.is_present(&identity));
-        let former = Identity {
-            epoch: !identity.epoch,
-            ..identity
-        };
+        let former = Identity { epoch: !identity.epoch, ..identity };
         assert!(!zero.is_present(&former));
         drop(own);
         hypervisor.propagate();
@@ -399,10 +363,7 @@ mod tests {
         assert!(!broken(&|_| {}));
         assert!(broken(&|parts| parts.registers.store_u32(ID, 4)));
         for peers in [0, 1, 5, 65_537, u32::MAX] {
-            assert!(
-                broken(&|parts| parts.registers.store_u32(PEERS, peers)),
-                "{peers}"
-            );
+            assert!(broken(&|parts| parts.registers.store_u32(PEERS, peers)), "{peers}");
         }
         assert!(broken(&|parts| parts.inputs = parts.inputs.sub(0, 4 << 19)));
         assert!(broken(&|parts| parts.states = parts.states.sub(0, 12)));
@@ -414,21 +375,11 @@ mod tests {
         let small = Hypervisor::new(2, 64 << 10).attach(0).unwrap();
         assert!(small.section_layout().geometry().bulk < Geometry::default().bulk);
         assert!(small.section_layout().total_bytes() <= 64 << 10);
-        assert!(matches!(
-            Hypervisor::new(2, 4096).attach(0),
-            Err(DeviceError::TooSmall { .. })
-        ));
-        let other = Identity {
-            layout: SectionLayout::new(2, Geometry::MIN).unwrap(),
-            index: 1,
-            epoch: 1,
-        };
+        assert!(matches!(Hypervisor::new(2, 4096).attach(0), Err(DeviceError::TooSmall { .. })));
+        let other =
+            Identity { layout: SectionLayout::new(2, Geometry::MIN).unwrap(), index: 1, epoch: 1 };
         assert!(small.peer(&other).is_err());
-        let absent = Identity {
-            layout: small.section_layout(),
-            index: 2,
-            epoch: 1,
-        };
+        let absent = Identity { layout: small.section_layout(), index: 2, epoch: 1 };
         assert!(small.peer(&absent).is_err());
     }
 

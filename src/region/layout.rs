@@ -79,19 +79,13 @@ pub struct Geometry {
 impl Default for Geometry {
     /// 64 KiB of cells and 256 KiB of bulk: 648 KiB per active pair, both directions together.
     fn default() -> Self {
-        Self {
-            cells: 1024,
-            bulk: 256 * 1024,
-        }
+        Self { cells: 1024, bulk: 256 * 1024 }
     }
 }
 
 impl Geometry {
     /// The smallest geometry that is of use.
-    pub const MIN: Self = Self {
-        cells: CELLS_MIN,
-        bulk: BULK_MIN,
-    };
+    pub const MIN: Self = Self { cells: CELLS_MIN, bulk: BULK_MIN };
 }
 
 /// A layout that cannot be, or an index that is not in it.
@@ -174,20 +168,13 @@ impl SectionLayout {
     /// The sums of `new`; `None` when one of them overflows.
     fn measured(members: u32, geometry: Geometry) -> Option<Self> {
         let n = usize::try_from(members).ok()?;
-        let header = SLOTS_OFFSET
-            .checked_add(n.checked_mul(SLOT_BYTES)?)?
-            .checked_next_multiple_of(PAGE)?;
+        let header =
+            SLOTS_OFFSET.checked_add(n.checked_mul(SLOT_BYTES)?)?.checked_next_multiple_of(PAGE)?;
         let block = bulk_offset(geometry)?.checked_add(usize::try_from(geometry.bulk).ok()?)?;
         let total = n.checked_sub(1)?.checked_mul(block)?.checked_add(header)?;
         // An allocation may not be larger than `isize::MAX`, and file lengths are signed too.
         isize::try_from(total).ok()?;
-        Some(Self {
-            members,
-            geometry,
-            header,
-            block,
-            total,
-        })
+        Some(Self { members, geometry, header, block, total })
     }
 
     /// How many members share the host.
@@ -259,11 +246,7 @@ impl SectionLayout {
             return Err(LayoutError::Itself(owner));
         }
         // The owner itself needs no block, so those behind it move up by one.
-        let place = if peer_at < owner_at {
-            peer_at
-        } else {
-            peer_at - 1
-        };
+        let place = if peer_at < owner_at { peer_at } else { peer_at - 1 };
         // Below `total`, which `measured` has computed without overflow.
         let start = self.header + place * self.block;
         let cells = start + CONTROL_BYTES;
@@ -280,10 +263,7 @@ impl SectionLayout {
         if index < self.members {
             Ok(index as usize)
         } else {
-            Err(LayoutError::NoSuchMember {
-                index,
-                members: self.members,
-            })
+            Err(LayoutError::NoSuchMember { index, members: self.members })
         }
     }
 }
@@ -303,10 +283,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_geometry() -> impl Strategy<Value = Geometry> {
-        (4_u32..=12, 12_u32..=20).prop_map(|(c, b)| Geometry {
-            cells: 1 << c,
-            bulk: 1 << b,
-        })
+        (4_u32..=12, 12_u32..=20).prop_map(|(c, b)| Geometry { cells: 1 << c, bulk: 1 << b })
     }
 
     #[test]
@@ -326,29 +303,17 @@ mod tests {
     fn what_cannot_be_is_refused_by_name() {
         let good = Geometry::default();
         assert_eq!(SectionLayout::new(0, good), Err(LayoutError::Members(0)));
-        assert_eq!(
-            SectionLayout::new(10_000, good),
-            Err(LayoutError::Members(10_000))
-        );
+        assert_eq!(SectionLayout::new(10_000, good), Err(LayoutError::Members(10_000)));
         for cells in [0, 1, 17, CELLS_MAX * 2, u32::MAX] {
             let geometry = Geometry { cells, ..good };
-            assert_eq!(
-                SectionLayout::new(2, geometry),
-                Err(LayoutError::Cells(cells))
-            );
+            assert_eq!(SectionLayout::new(2, geometry), Err(LayoutError::Cells(cells)));
         }
         for bulk in [0, 2048, 5000, BULK_MAX * 2, u32::MAX] {
             let geometry = Geometry { bulk, ..good };
-            assert_eq!(
-                SectionLayout::new(2, geometry),
-                Err(LayoutError::Bulk(bulk))
-            );
+            assert_eq!(SectionLayout::new(2, geometry), Err(LayoutError::Bulk(bulk)));
         }
         let layout = SectionLayout::new(3, good).unwrap();
-        let missing = LayoutError::NoSuchMember {
-            index: 3,
-            members: 3,
-        };
+        let missing = LayoutError::NoSuchMember { index: 3, members: 3 };
         assert_eq!(layout.block(0, 3), Err(missing));
         assert_eq!(layout.block(3, 0), Err(missing));
         assert_eq!(layout.bell_offset(3), Err(missing));
@@ -357,10 +322,7 @@ mod tests {
 
     #[test]
     fn the_largest_layout_is_addressable() {
-        let geometry = Geometry {
-            cells: CELLS_MAX,
-            bulk: BULK_MAX,
-        };
+        let geometry = Geometry { cells: CELLS_MAX, bulk: BULK_MAX };
         #[cfg(target_pointer_width = "64")]
         assert!(SectionLayout::new(MEMBERS_MAX, geometry).is_ok());
         #[cfg(target_pointer_width = "32")]

@@ -155,10 +155,6 @@ pub enum RegionError {
 impl RegionError {
     fn system(what: &'static str, place: &str) -> impl FnOnce(std::io::Error) -> Self {
         let place = place.to_owned();
-        move |source| Self::System {
-            what,
-            place,
-            source,
-        }
+        move |source| Self::System { what, place, source }
     }
 }

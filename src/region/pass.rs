@@ -102,11 +102,7 @@ impl Mailbox {
         socket.set_nonblocking(true).map_err(failed("fcntl"))?;
         // What arrives before this line comes without credentials, and is refused for that.
         cmsg::want_credentials(socket.as_fd()).map_err(failed("setsockopt(SO_PASSCRED)"))?;
-        Ok(Self {
-            socket,
-            rank,
-            secret,
-        })
+        Ok(Self { socket, rank, secret })
     }
 
     /// The secret to publish to the ranks of this job, and to nobody else.
@@ -129,11 +125,7 @@ impl Mailbox {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(source) => {
-                    return Err(PassError::Mailbox {
-                        what: "recvmsg",
-                        rank: self.rank,
-                        source,
-                    });
+                    return Err(PassError::Mailbox { what: "recvmsg", rank: self.rank, source });
                 }
             };
             if let Some(received) = self.accept(datagram, &bytes) {
@@ -187,13 +179,8 @@ pub fn send_fd(
         .chain(to.secret)
         .chain(from_rank.to_le_bytes())
         .chain(from_epoch.to_le_bytes());
-    letter
-        .iter_mut()
-        .zip(fields)
-        .for_each(|(place, byte)| *place = byte);
-    let sent = socket
-        .connect_addr(&address)
-        .and_then(|()| cmsg::send(socket.as_fd(), &letter, fd));
+    letter.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
+    let sent = socket.connect_addr(&address).and_then(|()| cmsg::send(socket.as_fd(), &letter, fd));
     match sent {
         Ok(()) => Ok(Sent::Delivered),
         Err(error) => match error.raw_os_error() {
@@ -208,17 +195,11 @@ pub fn send_fd(
 
 /// A mailbox's name, built from numbers only.
 fn name(job: &str, rank: u32, epoch: u64) -> io::Result<SocketAddr> {
-    let name = format!(
-        "cohost/{:016x}/{rank:08x}/{epoch:016x}",
-        file::job_hash(job)
-    );
+    let name = format!("cohost/{:016x}/{rank:08x}/{epoch:016x}", file::job_hash(job));
     SocketAddr::from_abstract_name(name)
 }
 
 /// Compares secrets in a time that does not depend on where they differ.
 fn same(left: &[u8; SECRET_BYTES], right: &[u8; SECRET_BYTES]) -> bool {
-    left.iter()
-        .zip(right)
-        .fold(0, |difference, (l, r)| difference | (l ^ r))
-        == 0
+    left.iter().zip(right).fold(0, |difference, (l, r)| difference | (l ^ r)) == 0
 }

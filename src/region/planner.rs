@@ -36,9 +36,7 @@ pub enum PlanError {
 /// When members and geometry make no layout.
 pub fn needed_bytes(members: u32, geometry: Geometry) -> Result<u64, LayoutError> {
     let section = SectionLayout::new(members, geometry)?.total_bytes() as u64;
-    section
-        .checked_mul(u64::from(members))
-        .ok_or(LayoutError::TooLarge { members, geometry })
+    section.checked_mul(u64::from(members)).ok_or(LayoutError::TooLarge { members, geometry })
 }
 
 /// Where the section of `index` starts in one region that all members share.
@@ -76,11 +74,7 @@ pub fn plan(
         } else if geometry.cells > CELLS_MIN {
             geometry.cells /= 2;
         } else {
-            return Err(PlanError::TooSmall {
-                members,
-                needed,
-                available,
-            });
+            return Err(PlanError::TooSmall { members, needed, available });
         }
         needed = needed_bytes(members, geometry)?;
     }
@@ -100,25 +94,15 @@ mod tests {
     #[test]
     fn the_exact_number_of_bytes_is_enough_and_one_less_is_not() {
         let needed = needed_bytes(4, Geometry::default()).unwrap();
-        assert_eq!(
-            plan(Some(needed), 4, Geometry::default()),
-            Ok(Geometry::default())
-        );
+        assert_eq!(plan(Some(needed), 4, Geometry::default()), Ok(Geometry::default()));
         let less = plan(Some(needed - 1), 4, Geometry::default()).unwrap();
-        assert_eq!(
-            less,
-            Geometry {
-                bulk: 128 * 1024,
-                ..Geometry::default()
-            }
-        );
+        assert_eq!(less, Geometry { bulk: 128 * 1024, ..Geometry::default() });
     }
 
     #[test]
     fn a_refusal_names_the_bytes_that_would_have_been_enough() {
-        let Err(PlanError::TooSmall {
-            needed, available, ..
-        }) = plan(Some(4096), 4, Geometry::default())
+        let Err(PlanError::TooSmall { needed, available, .. }) =
+            plan(Some(4096), 4, Geometry::default())
         else {
             panic!("4 KiB cannot hold four sections");
         };
@@ -134,15 +118,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_as_nonsense() {
-        let odd = Geometry {
-            cells: 3,
-            bulk: BULK_MIN,
-        };
+        let odd = Geometry { cells: 3, bulk: BULK_MIN };
         assert_eq!(plan(None, 2, odd), Err(LayoutError::Cells(3).into()));
-        assert_eq!(
-            plan(Some(0), 0, Geometry::MIN),
-            Err(LayoutError::Members(0).into())
-        );
+        assert_eq!(plan(Some(0), 0, Geometry::MIN), Err(LayoutError::Members(0).into()));
         assert!(section_offset(2, Geometry::MIN, 2).is_err());
     }
 

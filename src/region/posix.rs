@@ -25,11 +25,7 @@ pub fn create_memfd(layout: SectionLayout, index: u32) -> Result<OwnSection, Reg
     // The seal against writing spares mappings that exist already: ours must come first.
     let mapping = prepare(&file, &layout, PLACE, None)?;
     let protection = seal(&file)?;
-    let backing = Backing::Store {
-        file,
-        place: PLACE.to_owned(),
-        name: None,
-    };
+    let backing = Backing::Store { file, place: PLACE.to_owned(), name: None };
     Ok(OwnSection::new(identity, mapping, backing, protection))
 }
 
@@ -60,19 +56,14 @@ pub fn adopt(fd: OwnedFd, expected: &Identity, me: u32) -> Result<PeerSection, R
         expected: "a memfd of sealed length",
     };
     let file = File::from(fd);
-    let kind = file
-        .metadata()
-        .map_err(RegionError::system("fstat", PASSED))?
-        .file_type();
+    let kind = file.metadata().map_err(RegionError::system("fstat", PASSED))?.file_type();
     if !kind.is_file() {
         return Err(not_a_region(super::file::kind_name(kind)));
     }
     // Only shared memory can be sealed at all; the kernel refuses to say it of other files.
     let seals = sys::seals(file.as_fd()).map_err(|_| not_a_region("a file that has no seals"))?;
     if seals & libc::F_SEAL_SHRINK == 0 {
-        return Err(not_a_region(
-            "shared memory that its owner can still shrink",
-        ));
+        return Err(not_a_region("shared memory that its owner can still shrink"));
     }
     let protection = if seals & libc::F_SEAL_FUTURE_WRITE == 0 {
         Protection::LengthOnly

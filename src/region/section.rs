@@ -34,11 +34,7 @@ pub enum Protection {
 #[derive(Debug)]
 pub(super) enum Backing {
     /// A memfd or a file; `name` when it has one in a directory.
-    Store {
-        file: File,
-        place: String,
-        name: Option<file::Name>,
-    },
+    Store { file: File, place: String, name: Option<file::Name> },
     /// Memory that is zero and all there: of this process, or fresh from the hypervisor.
     Heap,
     /// Memory of a device, which may hold what others have left there; with the lease on it,
@@ -89,13 +85,7 @@ impl OwnSection {
         let window = Local::new(Arc::new(mapping));
         identity.write(&window);
         let active = vec![false; identity.layout.members() as usize];
-        Self {
-            identity,
-            window,
-            backing,
-            protection,
-            active,
-        }
+        Self { identity, window, backing, protection, active }
     }
 
     /// What this section says of itself.
@@ -169,13 +159,7 @@ impl OwnSection {
             // A file can be truncated by others of the same user: look again before touching it.
             check_length(file, layout.total_bytes() as u64, place)?;
             let directory = name.as_ref().map(file::Name::directory);
-            reserve(
-                file,
-                block.start as u64,
-                block.len() as u64,
-                place,
-                directory,
-            )?;
+            reserve(file, block.start as u64, block.len() as u64, place, directory)?;
         }
         if let Backing::Device(_) = self.backing {
             // Rings begin with zeros; what a former owner has left there is not read by anybody.
@@ -292,14 +276,7 @@ impl PeerSection {
     ) -> Result<Self, RegionError> {
         identity.layout.block(identity.index, me)?;
         identity.check(&header, place)?;
-        Ok(Self {
-            identity,
-            me,
-            header,
-            source,
-            protection,
-            place: place.to_owned(),
-        })
+        Ok(Self { identity, me, header, source, protection, place: place.to_owned() })
     }
 
     /// What was expected of the section, and found.
@@ -370,10 +347,7 @@ impl PeerSection {
         let owner = self.identity.index;
         let block = self.identity.layout.block(owner, self.me)?;
         if !self.is_active() {
-            return Err(RegionError::NotActive {
-                owner,
-                peer: self.me,
-            });
+            return Err(RegionError::NotActive { owner, peer: self.me });
         }
         let start = block.whole.start;
         let whole = match &self.source {
@@ -417,18 +391,11 @@ fn map_read_only(
 
 /// Compares a file's length with the one we computed.
 pub(super) fn check_length(file: &File, expected: u64, place: &str) -> Result<(), RegionError> {
-    let found = file
-        .metadata()
-        .map_err(RegionError::system("fstat", place))?
-        .len();
+    let found = file.metadata().map_err(RegionError::system("fstat", place))?.len();
     if found == expected {
         Ok(())
     } else {
-        Err(RegionError::WrongSize {
-            place: place.to_owned(),
-            found,
-            expected,
-        })
+        Err(RegionError::WrongSize { place: place.to_owned(), found, expected })
     }
 }
 
@@ -441,13 +408,9 @@ pub(super) fn prepare(
 ) -> Result<Mapping, RegionError> {
     let total = layout.total_bytes() as u64;
     if let Some(limit) = sys::file_size_limit().filter(|&limit| limit < total) {
-        return Err(RegionError::FileLimit {
-            needed: total,
-            limit,
-        });
+        return Err(RegionError::FileLimit { needed: total, limit });
     }
-    file.set_len(total)
-        .map_err(RegionError::system("ftruncate", place))?;
+    file.set_len(total).map_err(RegionError::system("ftruncate", place))?;
     reserve(file, 0, layout.header_bytes() as u64, place, directory)?;
     let map = MmapOptions::new()
         .len(layout.total_bytes())
@@ -472,19 +435,11 @@ fn reserve(
     Err(match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG | libc::ENOMEM) => {
             let available = directory.and_then(|path| sys::free_bytes(path).ok().flatten());
-            RegionError::NoSpace {
-                needed,
-                available,
-                place,
-            }
+            RegionError::NoSpace { needed, available, place }
         }
         Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::ENODEV) => {
             RegionError::CannotReserve { place }
         }
-        _ => RegionError::System {
-            what: "fallocate",
-            place,
-            source: error,
-        },
+        _ => RegionError::System { what: "fallocate", place, source: error },
     })
 }

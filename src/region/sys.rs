@@ -97,10 +97,7 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<Option<u64>> {
 
 /// The largest file this process may make; exceeding it would send a deadly signal.
 pub(super) fn file_size_limit() -> Option<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is valid for the call.
     let found = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
     (found == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)

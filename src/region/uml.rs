@@ -24,10 +24,7 @@ pub fn open(path: &Path) -> Result<Memory, DeviceError> {
         .read(true)
         .write(true)
         .open(path)
-        .map_err(|error| DeviceError::Unusable {
-            place: place.clone(),
-            why: remedy(&error),
-        })?;
+        .map_err(|error| DeviceError::Unusable { place: place.clone(), why: remedy(&error) })?;
     let pages = pages(|bytes| can_map(&file, bytes));
     Ok(map_device(&file, pages * PAGE as u64, "uml", &place)?)
 }
@@ -66,10 +63,7 @@ const PAGES_MAX: usize = (1 << 31) / PAGE - 1;
 
 fn can_map(file: &File, bytes: usize) -> bool {
     // Nothing is touched, and it is unmapped at once.
-    MmapOptions::new()
-        .len(bytes)
-        .map_raw_read_only(file)
-        .is_ok()
+    MmapOptions::new().len(bytes).map_raw_read_only(file).is_ok()
 }
 
 #[cfg(test)]

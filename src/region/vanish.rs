@@ -20,12 +20,8 @@ struct Range {
     end: AtomicUsize,
 }
 
-static RANGES: [Range; WATCHED_MAX] = [const {
-    Range {
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-    }
-}; WATCHED_MAX];
+static RANGES: [Range; WATCHED_MAX] =
+    [const { Range { start: AtomicUsize::new(0), end: AtomicUsize::new(0) } }; WATCHED_MAX];
 
 /// What handled the signal before us; leaked once, never freed.
 static BEFORE: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
@@ -48,9 +44,7 @@ pub(super) fn watch(start: *mut u8, len: usize) -> Option<Watch> {
     /// Taken, and not a range yet: no mapping starts here.
     const TAKEN: usize = usize::MAX;
     let (place, range) = RANGES.iter().enumerate().find(|(_, range)| {
-        let free = range
-            .start
-            .compare_exchange(0, TAKEN, Ordering::SeqCst, Ordering::SeqCst);
+        let free = range.start.compare_exchange(0, TAKEN, Ordering::SeqCst, Ordering::SeqCst);
         free.is_ok()
     })?;
     let start = start as usize;
@@ -145,10 +139,7 @@ mod tests {
     fn mapped() -> (std::fs::File, Local) {
         let file = tempfile::tempfile().unwrap();
         file.set_len(4 * 4096).unwrap();
-        let map = memmap2::MmapOptions::new()
-            .len(4 * 4096)
-            .map_raw(&file)
-            .unwrap();
+        let map = memmap2::MmapOptions::new().len(4 * 4096).map_raw(&file).unwrap();
         (file, Local::new(Arc::new(Mapping::watched(map))))
     }
 

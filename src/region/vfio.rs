@@ -104,10 +104,7 @@ impl Vfio {
     /// When it is not bound, not permitted, or held by another process, with what to do.
     pub fn open(root: &Path, found: &Found) -> Result<Self, DeviceError> {
         let place = format!("ivshmem device {} (vfio)", found.address);
-        let unusable = |why: String| DeviceError::Unusable {
-            place: place.clone(),
-            why,
-        };
+        let unusable = |why: String| DeviceError::Unusable { place: place.clone(), why };
         let number = found.iommu_group().ok_or_else(|| {
             unusable(
                 "it is in no IOMMU group: give the guest an IOMMU (-machine q35 -device \
@@ -143,15 +140,7 @@ impl Vfio {
         let command = u16::from_le_bytes(command) | COMMAND_MEMORY_AND_MASTER;
         device.write_all_at(&command.to_le_bytes(), config.offset + COMMAND)?;
         let vectors = vectors(&device)?;
-        Ok(Self {
-            device,
-            registers,
-            memory,
-            vectors,
-            place,
-            _group: None,
-            _container: None,
-        })
+        Ok(Self { device, registers, memory, vectors, place, _group: None, _container: None })
     }
 
     /// A device played by a file, whose first bytes are its registers.
@@ -175,13 +164,7 @@ impl Vfio {
     /// When it has none, or the kernel does not let it be mapped.
     pub fn memory(&self) -> Result<Memory, DeviceError> {
         let Part { offset, bytes } = self.memory;
-        Ok(map_device_at(
-            &self.device,
-            offset,
-            bytes,
-            "ivshmem",
-            &self.place,
-        )?)
+        Ok(map_device_at(&self.device, offset, bytes, "ivshmem", &self.place)?)
     }
 
     /// How many MSI-X vectors it has.
@@ -254,16 +237,11 @@ fn connect(container: &File, group: &File) -> io::Result<()> {
     if version != 0 {
         return Err(io::Error::other(format!("VFIO of version {version}")));
     }
-    let mut status = GroupStatus {
-        size: size_of::<GroupStatus>() as u32,
-        flags: 0,
-    };
+    let mut status = GroupStatus { size: size_of::<GroupStatus>() as u32, flags: 0 };
     // SAFETY: the structure says its own size, and the call fills it.
     unsafe { ioctl::call(group.as_fd(), GROUP_GET_STATUS, &mut status) }?;
     if status.flags & GROUP_VIABLE == 0 {
-        return Err(io::Error::other(
-            "another device of its IOMMU group has another driver",
-        ));
+        return Err(io::Error::other("another device of its IOMMU group has another driver"));
     }
     let mut descriptor = container.as_raw_fd();
     // SAFETY: the call reads one descriptor.
@@ -292,19 +270,11 @@ fn part(device: &File, index: u32) -> io::Result<Part> {
     };
     // SAFETY: the structure says its own size, and the call fills it.
     unsafe { ioctl::call(device.as_fd(), GET_REGION_INFO, &mut info) }?;
-    Ok(Part {
-        offset: info.offset,
-        bytes: info.bytes,
-    })
+    Ok(Part { offset: info.offset, bytes: info.bytes })
 }
 
 fn vectors(device: &File) -> io::Result<u32> {
-    let mut info = IrqInfo {
-        size: size_of::<IrqInfo>() as u32,
-        flags: 0,
-        index: MSIX,
-        count: 0,
-    };
+    let mut info = IrqInfo { size: size_of::<IrqInfo>() as u32, flags: 0, index: MSIX, count: 0 };
     // SAFETY: the structure says its own size, and the call fills it.
     unsafe { ioctl::call(device.as_fd(), GET_IRQ_INFO, &mut info) }?;
     Ok(info.count)

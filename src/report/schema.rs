@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use super::stated::{ClockCheck, Measure, Stated};
 use super::stats::SAMPLES_MAX;
 
 /// Name and version of the format written here.
@@ -86,6 +87,9 @@ pub struct Document {
     pub limits: Limits,
     /// One entry for each benchmark, layout, path and size.
     pub results: Vec<BenchResult>,
+    /// Figures that a publication states without their samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<Stated>,
 }
 
 /// Where and how figures were taken. `unknown` stands for what could not be found out.
@@ -120,12 +124,36 @@ pub struct Provenance {
     /// Layouts whose hosts were network namespaces joined by a 1 Gbit/s link.
     #[serde(default)]
     pub netns: bool,
+    /// What the ranks were: `processes` of one system (also when absent) or `guests`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub target: String,
+    /// Virtual network interface of the guests, e.g. `virtio-net`, `e1000`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub nic: String,
+    /// Cores of the physical host, when known from outside the guests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_cores: Option<u32>,
+    /// Publication or program that the figures come from, when not measured by `cohost bench`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// How messages were sent, by name, e.g. the eager limit; empty when not recorded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub policy: BTreeMap<String, String>,
+    /// Lowest and highest processor frequency seen before and after the measurement, MHz.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mhz: Option<[f64; 2]>,
+    /// The clock held against another; absent when that was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockCheck>,
+    /// Seed of the random order of launches; absent when they ran in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Digest of the campaign that asked for these figures.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub campaign: String,
     /// When the ranks ran in guests of a lab: how these ran, e.g. `QEMU with software emulation (TCG)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guests: Option<String>,
-    /// The guests' network device and who provides it, e.g. `e1000, emulated by QEMU`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub nic: Option<String>,
 }
 
 /// What the machine allows: half round trips, best of several.
@@ -229,18 +257,14 @@ impl TryFrom<ResultUnchecked> for BenchResult {
     fn try_from(r: ResultUnchecked) -> Result<BenchResult, String> {
         let name = format!("{} {} at {} bytes", r.benchmark, r.layout, r.bytes);
         if r.benchmark.is_empty() || r.layout.is_empty() || r.path.is_empty() {
-            return Err(format!(
-                "{name}: benchmark, layout and path must not be empty"
-            ));
+            return Err(format!("{name}: benchmark, layout and path must not be empty"));
         }
         if r.ranks == 0 || r.repetitions == 0 {
             return Err(format!("{name}: ranks and repetitions must be at least 1"));
         }
         if r.samples_us.is_empty() || r.samples_us.len() > SAMPLES_MAX {
             let n = r.samples_us.len();
-            return Err(format!(
-                "{name}: {n} samples, where 1 to {SAMPLES_MAX} can be"
-            ));
+            return Err(format!("{name}: {n} samples, where 1 to {SAMPLES_MAX} can be"));
         }
         let t = &r.t_us;
         let times = [t.mean, t.median, t.min, t.max, r.mbytes_per_s];
@@ -255,10 +279,7 @@ impl TryFrom<ResultUnchecked> for BenchResult {
             not_negative(ppm).map_err(|e| format!("{name}: {e}"))?;
         }
         if t.min > t.max {
-            return Err(format!(
-                "{name}: the minimum {} is above the maximum {}",
-                t.min, t.max
-            ));
+            return Err(format!("{name}: the minimum {} is above the maximum {}", t.min, t.max));
         }
         if let Some([low, high]) = t.ci95
             && !(low.is_finite() && high.is_finite() && low <= high)
@@ -297,11 +318,7 @@ impl TryFrom<LimitsUnchecked> for Limits {
 
     fn try_from(l: LimitsUnchecked) -> Result<Limits, String> {
         let tables = [&l.two_copy_us, &l.memcpy_mbytes_per_s, &l.tcp_us];
-        for value in tables
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .chain(&l.cell_us)
-        {
+        for value in tables.into_iter().flat_map(BTreeMap::values).chain(&l.cell_us) {
             not_negative(*value).map_err(|e| format!("limits: {e}"))?;
         }
         Ok(Limits {
@@ -314,7 +331,8 @@ impl TryFrom<LimitsUnchecked> for Limits {
     }
 }
 
-fn not_negative(value: f64) -> Result<(), String> {
+/// A time or rate is finite and not below zero.
+pub(super) fn not_negative(value: f64) -> Result<(), String> {
     if value.is_finite() && value >= 0.0 {
         Ok(())
     } else {
@@ -338,8 +356,13 @@ impl Document {
             text.push_str(if i == 0 { "\n" } else { ",\n" });
             text.push_str(&serde_json::to_string(result)?);
         }
+        text.push(']');
+        for (i, stated) in self.stated.iter().enumerate() {
+            text.push_str(if i == 0 { ",\n\"stated\":[\n" } else { ",\n" });
+            text.push_str(&serde_json::to_string(stated)?);
+        }
         // On the last result's line: the reader looks one token ahead before it reports a line.
-        text.push_str("]}\n");
+        text.push_str(if self.stated.is_empty() { "}\n" } else { "]}\n" });
         Ok(text)
     }
 
@@ -357,20 +380,12 @@ impl Document {
     /// # Errors
     /// As [`Document::from_text`], and [`SchemaError::Io`] or [`SchemaError::TooLarge`].
     pub fn read(path: &Path) -> Result<Document, SchemaError> {
-        let io = |source| SchemaError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| SchemaError::Io { action: "read", path: path.to_owned(), source };
         let mut bytes = Vec::new();
         let file = File::open(path).map_err(io)?;
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(io)?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(io)?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(SchemaError::TooLarge {
-                path: path.to_owned(),
-            });
+            return Err(SchemaError::TooLarge { path: path.to_owned() });
         }
         let text = String::from_utf8(bytes).map_err(|e| {
             let line = 1 + e.as_bytes().iter().filter(|b| **b == b'\n').count();
@@ -389,11 +404,7 @@ impl Document {
     /// # Errors
     /// [`SchemaError::Io`] with the file and the system's reason.
     pub fn write(&self, path: &Path) -> Result<(), SchemaError> {
-        let io = |source| SchemaError::Io {
-            action: "write",
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| SchemaError::Io { action: "write", path: path.to_owned(), source };
         let text = self.to_text().map_err(|e| io(e.into()))?;
         replace_file(path, text.as_bytes()).map_err(io)
     }
@@ -404,11 +415,7 @@ impl Document {
 /// # Errors
 /// [`SchemaError::Io`] with the file and the system's reason.
 pub fn check_writable(path: &Path) -> Result<(), SchemaError> {
-    let io = |source| SchemaError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| SchemaError::Io { action: "write", path: path.to_owned(), source };
     if path.exists() {
         OpenOptions::new().append(true).open(path).map_err(io)?;
     } else {
@@ -419,7 +426,11 @@ pub fn check_writable(path: &Path) -> Result<(), SchemaError> {
     Ok(())
 }
 
-fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file whole or not at all; a device or pipe is written to.
+///
+/// # Errors
+/// The system's.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A terminal, a pipe or a device is written to; renaming over it would destroy it.
     if path.exists() && !path.is_file() {
         return OpenOptions::new().write(true).open(path)?.write_all(bytes);
@@ -457,23 +468,13 @@ fn check_schema(text: &str, path: &Path) -> Result<(), SchemaError> {
         Some(serde_json::Value::String(found)) if is_newer(&found) => {
             Err(SchemaError::Newer { path, line, found })
         }
-        Some(other) => Err(SchemaError::Foreign {
-            path,
-            line,
-            found: other.to_string(),
-        }),
-        None => Err(SchemaError::Foreign {
-            path,
-            line,
-            found: "missing".to_owned(),
-        }),
+        Some(other) => Err(SchemaError::Foreign { path, line, found: other.to_string() }),
+        None => Err(SchemaError::Foreign { path, line, found: "missing".to_owned() }),
     }
 }
 
 fn is_newer(schema: &str) -> bool {
-    let version = schema
-        .strip_prefix("cohost-bench/")
-        .and_then(|v| v.parse::<u64>().ok());
+    let version = schema.strip_prefix("cohost-bench/").and_then(|v| v.parse::<u64>().ok());
     version.is_some_and(|v| v > 1)
 }
 
@@ -489,15 +490,10 @@ fn damaged(error: &serde_json::Error, path: &Path) -> SchemaError {
         }
         _ => {
             let text = error.to_string();
-            text.rfind(" at line ")
-                .map_or(text.clone(), |at| text[..at].to_owned())
+            text.rfind(" at line ").map_or(text.clone(), |at| text[..at].to_owned())
         }
     };
-    SchemaError::Damaged {
-        path: path.to_owned(),
-        line: error.line().max(1),
-        reason,
-    }
+    SchemaError::Damaged { path: path.to_owned(), line: error.line().max(1), reason }
 }
 
 #[cfg(test)]

@@ -8,58 +8,34 @@ fn sample() -> Document {
         ranks: 2,
         bytes: 8,
         repetitions: 1000,
-        t_us: TimeStats {
-            mean: 0.2,
-            median: 0.2,
-            min: 0.19,
-            max: 0.21,
-            ci95: Some([0.18, 0.22]),
-        },
+        t_us: TimeStats { mean: 0.2, median: 0.2, min: 0.19, max: 0.21, ci95: Some([0.18, 0.22]) },
         mbytes_per_s: 40.0,
-        cpu_us: CpuTime {
-            user: 0.4,
-            system: 0.0,
-            steal: 0.0,
-        },
+        cpu_us: CpuTime { user: 0.4, system: 0.0, steal: 0.0 },
         samples_us: vec![0.19, 0.21],
         clock_drift_ppm: None,
         clock_uncertainty_ppm: None,
     };
     Document {
         schema: SCHEMA.into(),
-        provenance: Provenance {
-            hypervisor: "kvm".into(),
-            cores: 2,
-            ..Provenance::default()
-        },
+        provenance: Provenance { hypervisor: "kvm".into(), cores: 2, ..Provenance::default() },
         limits: Limits {
             cell_us: Some(0.06),
             two_copy_us: BTreeMap::from([(1024, 0.3), (4_194_304, 340.0)]),
             ..Limits::default()
         },
-        results: vec![
-            result.clone(),
-            BenchResult {
-                bytes: 16,
-                ..result
-            },
-        ],
+        results: vec![result.clone(), BenchResult { bytes: 16, ..result }],
+        stated: Vec::new(),
     }
 }
 
 fn refuse(text: &str) -> String {
-    Document::from_text(text, Path::new("x.json"))
-        .unwrap_err()
-        .to_string()
+    Document::from_text(text, Path::new("x.json")).unwrap_err().to_string()
 }
 
 #[test]
 fn what_is_written_is_read_back_the_same() {
     let text = sample().to_text().unwrap();
-    assert_eq!(
-        Document::from_text(&text, Path::new("x")).unwrap(),
-        sample()
-    );
+    assert_eq!(Document::from_text(&text, Path::new("x")).unwrap(), sample());
 }
 
 /// The names are a contract: other programs read this file.
@@ -71,12 +47,7 @@ fn the_names_in_the_file_are_those_of_the_contract() {
     assert_eq!(value["limits"]["two_copy_us"]["4194304"], 340.0);
     assert!(value["limits"]["memcpy_mbytes_per_s"].is_object());
     assert!(value["limits"]["tcp_us"].is_object());
-    let keys: Vec<_> = value["results"][0]
-        .as_object()
-        .unwrap()
-        .keys()
-        .cloned()
-        .collect();
+    let keys: Vec<_> = value["results"][0].as_object().unwrap().keys().cloned().collect();
     let mut expected = vec![
         "benchmark",
         "layout",
@@ -104,10 +75,7 @@ fn the_names_in_the_file_are_those_of_the_contract() {
 #[test]
 fn a_newer_schema_is_called_newer_whatever_else_it_holds() {
     let message = refuse("{\n\"surprise\": [1],\n\"schema\": \"cohost-bench/2\"}");
-    assert!(
-        message.contains("line 3") && message.contains("newer"),
-        "{message}"
-    );
+    assert!(message.contains("line 3") && message.contains("newer"), "{message}");
 }
 
 #[test]
@@ -133,27 +101,16 @@ fn an_impossible_value_is_refused_with_its_line() {
     let text = sample().to_text().unwrap();
     for (from, to, why) in [
         ("\"ranks\":2", "\"ranks\":0", "at least 1"),
-        (
-            "\"samples_us\":[0.19,0.21]",
-            "\"samples_us\":[]",
-            "0 samples",
-        ),
+        ("\"samples_us\":[0.19,0.21]", "\"samples_us\":[]", "0 samples"),
         ("\"min\":0.19", "\"min\":9.0", "above the maximum"),
-        (
-            "\"mbytes_per_s\":40.0",
-            "\"mbytes_per_s\":-1.0",
-            "neither a time nor a rate",
-        ),
+        ("\"mbytes_per_s\":40.0", "\"mbytes_per_s\":-1.0", "neither a time nor a rate"),
         ("[0.18,0.22]", "[0.3,0.22]", "is none"),
         ("\"bytes\":16", "\"bytes\":\"many\"", "invalid type"),
     ] {
         let at = text.rfind(from).unwrap();
         let broken = format!("{}{to}{}", &text[..at], &text[at + from.len()..]);
         let message = refuse(&broken);
-        assert!(
-            message.contains("line 6") && message.contains(why),
-            "{message}"
-        );
+        assert!(message.contains("line 6") && message.contains(why), "{message}");
     }
 }
 
@@ -163,10 +120,7 @@ fn a_single_launch_has_a_null_interval() {
     document.results[0].t_us.ci95 = None;
     let text = document.to_text().unwrap();
     assert!(text.contains("\"ci95\":null"));
-    assert_eq!(
-        Document::from_text(&text, Path::new("x")).unwrap(),
-        document
-    );
+    assert_eq!(Document::from_text(&text, Path::new("x")).unwrap(), document);
 }
 
 #[test]
@@ -185,12 +139,7 @@ fn writing_replaces_the_file_whole_and_leaves_nothing_else() {
 #[test]
 fn a_place_that_cannot_be_written_is_named() {
     let path = Path::new("/nonexistent/dir/out.json");
-    assert!(
-        check_writable(path)
-            .unwrap_err()
-            .to_string()
-            .contains("/nonexistent/dir/out.json")
-    );
+    assert!(check_writable(path).unwrap_err().to_string().contains("/nonexistent/dir/out.json"));
     assert!(sample().write(path).is_err());
 }
 
@@ -210,12 +159,7 @@ fn binary_noise_is_refused_with_its_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("noise");
     fs::write(&path, [0xff, b'\n', 0xfe]).unwrap();
-    assert!(
-        Document::read(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("line 2")
-    );
+    assert!(Document::read(&path).unwrap_err().to_string().contains("line 2"));
     assert!(Document::read(&dir.path().join("absent")).is_err());
 }
 

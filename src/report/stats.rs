@@ -127,11 +127,7 @@ fn student_interval(samples: &[f64], mean: f64) -> Interval {
     let squares: f64 = samples.iter().map(|v| (v - mean) * (v - mean)).sum();
     let standard_error = (squares / count(n - 1) / count(n)).sqrt();
     let half = student_quantile(n - 1) * standard_error;
-    Interval::Known {
-        low: mean - half,
-        high: mean + half,
-        attained: CONFIDENCE,
-    }
+    Interval::Known { low: mean - half, high: mean + half, attained: CONFIDENCE }
 }
 
 /// The 97.5 % quantile of Student's t; `freedom` is at least 1.
@@ -148,11 +144,9 @@ fn student_quantile(freedom: usize) -> f64 {
 fn order_statistic_interval(sorted: &[f64]) -> Interval {
     let n = sorted.len();
     match median_rank(n) {
-        Some((k, attained)) => Interval::Known {
-            low: sorted[k - 1],
-            high: sorted[n - k],
-            attained,
-        },
+        Some((k, attained)) => {
+            Interval::Known { low: sorted[k - 1], high: sorted[n - k], attained }
+        }
         None => Interval::NeedsRuns(MEDIAN_INTERVAL_RUNS_MIN),
     }
 }
@@ -194,10 +188,7 @@ mod tests {
         ];
         for (freedom, expected) in trusted {
             let got = student_quantile(freedom);
-            assert!(
-                near(got, expected),
-                "df {freedom}: {got} against {expected}"
-            );
+            assert!(near(got, expected), "df {freedom}: {got} against {expected}");
         }
     }
 
@@ -248,10 +239,7 @@ mod tests {
     #[test]
     fn one_launch_has_no_interval_at_all() {
         let s = summarise(&[7.5]).unwrap();
-        assert_eq!(
-            (s.n, s.mean, s.median, s.min, s.max),
-            (1, 7.5, 7.5, 7.5, 7.5)
-        );
+        assert_eq!((s.n, s.mean, s.median, s.min, s.max), (1, 7.5, 7.5, 7.5, 7.5));
         assert_eq!(s.mean_interval, Interval::NeedsRuns(2));
         assert_eq!(s.median_interval, Interval::NeedsRuns(6));
     }

@@ -52,8 +52,5 @@ pub fn sh(guest: &Guest, script: &str) -> String {
 pub fn verdict(guest: &Guest) -> String {
     let text = sh(guest, "cohost detect --json");
     let document: serde_json::Value = serde_json::from_str(&text).unwrap();
-    document["verdict"]["hypervisor"]
-        .as_str()
-        .unwrap()
-        .to_owned()
+    document["verdict"]["hypervisor"].as_str().unwrap().to_owned()
 }

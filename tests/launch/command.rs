@@ -10,10 +10,7 @@ use super::support::*;
 #[test]
 fn every_rank_is_told_its_place() {
     let script = r#"echo "$PMI_RANK/$PMI_SIZE host $COHOST_HOST vm $COHOST_VM of $COHOST_LAYOUT by $COHOST_LAUNCHER on $COHOST_PATH""#;
-    let output = run_script(
-        &["--layout", "2x2", "--ranks-per-vm", "2", "--path", "tcp"],
-        script,
-    );
+    let output = run_script(&["--layout", "2x2", "--ranks-per-vm", "2", "--path", "tcp"], script);
     expect_code(&output, 0);
     let text = stdout(&output);
     let mut lines: Vec<&str> = text.lines().collect();
@@ -49,10 +46,7 @@ fn tagged_lines_say_whose_they_are_and_are_never_mixed() {
     let text = stdout(&output);
     for rank in 0..4 {
         let tag = format!("[{rank}] ");
-        let own: Vec<&str> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(&tag))
-            .collect();
+        let own: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(&tag)).collect();
         assert_eq!(own.len(), 201);
         assert!((0..200).all(|i| own[i] == format!("line {i} of {rank}")));
         assert_eq!(own[200], "no newline");
@@ -63,10 +57,8 @@ fn tagged_lines_say_whose_they_are_and_are_never_mixed() {
 #[test]
 fn a_slow_reader_loses_nothing() {
     let script = "i=0; while [ $i -lt 400 ]; do printf '%08000d\\n' $i; i=$((i+1)); done";
-    let mut child = cohost(&["-n", "2", "--", "sh", "-c", script])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        cohost(&["-n", "2", "--", "sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
     // The ranks fill every buffer on the way before anybody reads.
     std::thread::sleep(std::time::Duration::from_millis(700));
     assert!(child.try_wait().unwrap().is_none());
@@ -85,11 +77,7 @@ fn a_reader_that_leaves_ends_the_job_as_in_a_pipeline() {
         .unwrap();
     drop(child.stdout.take());
     let output = finish(child);
-    assert!(
-        matches!(output.status.code(), Some(1 | 141)),
-        "{:?}",
-        output.status
-    );
+    assert!(matches!(output.status.code(), Some(1 | 141)), "{:?}", output.status);
 }
 
 #[test]
@@ -123,18 +111,9 @@ fn options_after_the_program_belong_to_the_program() {
 #[test]
 fn the_exit_code_is_that_of_the_worst_rank() {
     expect_code(&run_script(&["-n", "3"], "exit 0"), 0);
+    expect_code(&run_script(&["-n", "3"], "[ $PMI_RANK = 1 ] && exit 42; exec sleep 1000"), 42);
     expect_code(
-        &run_script(
-            &["-n", "3"],
-            "[ $PMI_RANK = 1 ] && exit 42; exec sleep 1000",
-        ),
-        42,
-    );
-    expect_code(
-        &run_script(
-            &["-n", "2"],
-            "[ $PMI_RANK = 1 ] && kill -ABRT $$; exec sleep 1000",
-        ),
+        &run_script(&["-n", "2"], "[ $PMI_RANK = 1 ] && kill -ABRT $$; exec sleep 1000"),
         134,
     );
 }
@@ -143,10 +122,7 @@ fn the_exit_code_is_that_of_the_worst_rank() {
 fn wrong_numbers_are_refused_with_the_numbers() {
     for (args, words) in [
         (&["-n", "0"][..], &["at least 1"][..]),
-        (
-            &["-n", "10000"],
-            &["10000", "1024", "RLIMIT_NOFILE", "RLIMIT_NPROC"],
-        ),
+        (&["-n", "10000"], &["10000", "1024", "RLIMIT_NOFILE", "RLIMIT_NPROC"]),
         (&["-n", "1025"], &["1025", "1024"]),
         (&["-n", "5", "--layout", "2x4"], &["5", "8", "2x4"]),
         (&["--layout", "1000x1000"], &["1000000", "1024"]),
@@ -163,20 +139,14 @@ fn wrong_numbers_are_refused_with_the_numbers() {
         expect_code(&output, 2);
         assert_eq!(stdout(&output), "", "{args:?}");
         for word in words {
-            assert!(
-                stderr(&output).contains(word),
-                "{args:?}: {}",
-                stderr(&output)
-            );
+            assert!(stderr(&output).contains(word), "{args:?}: {}", stderr(&output));
         }
     }
 }
 
 #[test]
 fn a_missing_program_is_named_before_anything_starts() {
-    let output = cohost(&["-n", "2", "no-such-program-here"])
-        .output()
-        .unwrap();
+    let output = cohost(&["-n", "2", "no-such-program-here"]).output().unwrap();
     expect_code(&output, 2);
     let text = stderr(&output);
     assert!(text.contains("no-such-program-here"), "{text}");
@@ -198,9 +168,7 @@ fn a_file_that_cannot_be_run_is_named_with_the_reason() {
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        let output = cohost(&["-n", "3", path.to_str().unwrap()])
-            .output()
-            .unwrap();
+        let output = cohost(&["-n", "3", path.to_str().unwrap()]).output().unwrap();
         expect_code(&output, 2);
         let text = stderr(&output);
         assert!(text.contains(name) && text.contains(word), "{text}");
@@ -213,17 +181,11 @@ fn a_file_that_cannot_be_run_is_named_with_the_reason() {
 fn limits_of_open_files_are_raised_for_the_launcher_only() {
     let cohost = env!("CARGO_BIN_EXE_cohost");
     let script = format!("ulimit -Sn 64; exec {cohost} run -n 20 -- sh -c 'ulimit -Sn'");
-    let output = std::process::Command::new("sh")
-        .args(["-c", &script])
-        .output()
-        .unwrap();
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
     expect_code(&output, 0);
     assert_eq!(stdout(&output), "64\n".repeat(20));
     let script = format!("ulimit -n 200; exec {cohost} run -n 20 -- true");
-    let output = std::process::Command::new("sh")
-        .args(["-c", &script])
-        .output()
-        .unwrap();
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
     expect_code(&output, 2);
     let text = stderr(&output);
     assert!(
@@ -262,13 +224,8 @@ fn jobs_run_side_by_side_from_one_process() {
             std::thread::spawn(move || {
                 let args = vec!["-c".into(), format!("echo $PPID; exit {code}").into()];
                 let program = "sh".into();
-                run(&RunOptions {
-                    program,
-                    args,
-                    capture_rank0: true,
-                    ..Default::default()
-                })
-                .unwrap()
+                run(&RunOptions { program, args, capture_rank0: true, ..Default::default() })
+                    .unwrap()
             })
         })
         .collect();
@@ -276,9 +233,5 @@ fn jobs_run_side_by_side_from_one_process() {
     for (code, outcome) in outcomes.iter().enumerate() {
         assert_eq!(outcome.exit_code, code as i32);
     }
-    assert!(
-        outcomes
-            .windows(2)
-            .all(|pair| pair[0].captured != pair[1].captured)
-    );
+    assert!(outcomes.windows(2).all(|pair| pair[0].captured != pair[1].captured));
 }

@@ -43,19 +43,10 @@ fn a_killed_rank_ends_the_job_with_its_rank_its_signal_and_its_last_words() {
     let output = finish(child);
     expect_code(&output, 137);
     let text = stderr(&output);
-    assert!(
-        text.contains("rank 1 was killed by signal 9 (SIGKILL)"),
-        "{text}"
-    );
-    assert!(
-        text.contains("last words of rank 1:\n    out of paper"),
-        "{text}"
-    );
+    assert!(text.contains("rank 1 was killed by signal 9 (SIGKILL)"), "{text}");
+    assert!(text.contains("last words of rank 1:\n    out of paper"), "{text}");
     assert!(text.contains("other 2 ranks"), "{text}");
-    assert!(
-        !pids.iter().any(|&pid| is_running(pid)),
-        "the launcher returned before its ranks"
-    );
+    assert!(!pids.iter().any(|&pid| is_running(pid)), "the launcher returned before its ranks");
 }
 
 #[test]
@@ -68,20 +59,14 @@ fn ranks_that_ignore_every_polite_signal_and_their_children_die_with_the_job() {
     let output = finish(child);
     expect_code(&output, 139);
     assert!(stderr(&output).contains("SIGSEGV"), "{}", stderr(&output));
-    assert!(
-        !pids.iter().any(|&pid| is_running(pid)),
-        "the launcher returned before its ranks"
-    );
+    assert!(!pids.iter().any(|&pid| is_running(pid)), "the launcher returned before its ranks");
 }
 
 /// The first of these processes that is a rank itself and not the child of one.
 fn rank_among(pids: &[u32]) -> u32 {
     let is_rank = |pid: &u32| {
         let parent = parent_of(*pid);
-        std::fs::read_to_string(format!("/proc/{parent}/comm"))
-            .unwrap()
-            .trim()
-            == "cohost-keeper"
+        std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap().trim() == "cohost-keeper"
     };
     // A child that is in a session of its own is no rank.
     pids.iter().copied().find(is_rank).unwrap()
@@ -89,12 +74,7 @@ fn rank_among(pids: &[u32]) -> u32 {
 
 fn parent_of(pid: u32) -> u32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap()
-        .split_whitespace()
-        .collect();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[1].parse().unwrap()
 }
 
@@ -150,10 +130,7 @@ fn a_signal_to_the_launcher_takes_everything_down() {
         signal(child.id(), name);
         let output = finish(child);
         expect_code(&output, code);
-        assert!(
-            !pids.iter().any(|&pid| is_running(pid)),
-            "SIG{name} left processes"
-        );
+        assert!(!pids.iter().any(|&pid| is_running(pid)), "SIG{name} left processes");
     }
 }
 
@@ -193,11 +170,7 @@ fn a_crash_is_named_rather_than_the_errors_it_causes() {
     );
     let output = finish(start(folder.path(), "2", &script));
     expect_code(&output, 139);
-    assert!(
-        stderr(&output).contains("rank 1 was killed"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("rank 1 was killed"), "{}", stderr(&output));
 }
 
 #[test]
@@ -219,11 +192,5 @@ fn stopping_the_launcher_stops_the_ranks_and_continuing_it_continues_them() {
 /// The letter of a process's state, such as R, S or T.
 fn state_of(pid: u32) -> char {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit(')')
-        .next()
-        .unwrap()
-        .trim_start()
-        .chars()
-        .next()
-        .unwrap()
+    stat.rsplit(')').next().unwrap().trim_start().chars().next().unwrap()
 }

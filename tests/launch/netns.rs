@@ -8,10 +8,7 @@ use super::support::*;
 fn impossible(name: &str) -> bool {
     let root = Command::new("id").arg("-u").output().unwrap();
     if stdout(&root).trim() != "0" {
-        skipped(
-            name,
-            "network namespaces need root: run the tests with sudo",
-        );
+        skipped(name, "network namespaces need root: run the tests with sudo");
         return true;
     }
     if !has_command("ip") || !has_command("tc") {
@@ -19,15 +16,8 @@ fn impossible(name: &str) -> bool {
         return true;
     }
     // A container may forget to let root do it.
-    if !Command::new("unshare")
-        .args(["-n", "true"])
-        .output()
-        .is_ok_and(|o| o.status.success())
-    {
-        skipped(
-            name,
-            "root may not make network namespaces here: needs CAP_SYS_ADMIN",
-        );
+    if !Command::new("unshare").args(["-n", "true"]).output().is_ok_and(|o| o.status.success()) {
+        skipped(name, "root may not make network namespaces here: needs CAP_SYS_ADMIN");
         return true;
     }
     false
@@ -45,41 +35,24 @@ fn hosts_are_apart_and_joined_by_links_of_a_gigabit() {
     let output = run_script(&["--layout", "2x2", "--netns"], script);
     expect_code(&output, 0);
     let text = stdout(&output);
-    let mut spaces: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("ns "))
-        .collect();
+    let mut spaces: Vec<&str> = text.lines().filter(|line| line.starts_with("ns ")).collect();
     assert_eq!(spaces.len(), 4);
     spaces.sort_unstable();
     spaces.dedup();
-    assert_eq!(
-        spaces.len(),
-        2,
-        "ranks of one host share its namespace: {text}"
-    );
+    assert_eq!(spaces.len(), 2, "ranks of one host share its namespace: {text}");
     assert_ne!(spaces[0].split(' ').nth(2), spaces[1].split(' ').nth(2));
     let own = std::fs::read_link("/proc/self/ns/net").unwrap();
     assert!(!text.contains(own.to_str().unwrap()), "{text}");
-    assert!(
-        text.contains("addr 0 10.99.0.1/16") && text.contains("addr 1 10.99.0.2/16"),
-        "{text}"
-    );
+    assert!(text.contains("addr 0 10.99.0.1/16") && text.contains("addr 1 10.99.0.2/16"), "{text}");
     assert_eq!(text.matches("tbf").count(), 4, "{text}");
     assert_eq!(text.matches("rate 1Gbit").count(), 4, "{text}");
     let after = stdout(&Command::new("ip").args(["-o", "link"]).output().unwrap());
-    assert_eq!(
-        names(&before),
-        names(&after),
-        "the machine's own interfaces changed"
-    );
+    assert_eq!(names(&before), names(&after), "the machine's own interfaces changed");
 }
 
 /// Interface names in the output of `ip -o link`.
 fn names(text: &str) -> Vec<String> {
-    text.lines()
-        .filter_map(|line| line.split(':').nth(1))
-        .map(|n| n.trim().to_owned())
-        .collect()
+    text.lines().filter_map(|line| line.split(':').nth(1)).map(|n| n.trim().to_owned()).collect()
 }
 
 #[test]
@@ -92,16 +65,9 @@ fn one_host_reaches_the_other_over_the_link() {
     }
     // Nobody listens: a host that is there refuses at once, one that is not says so after seconds.
     let script = "(: < /dev/tcp/10.99.0.$((2 - PMI_RANK))/9) 2>&1; exit 0";
-    let output = cohost(&["--layout", "2x1", "--netns", "bash", "-c", script])
-        .output()
-        .unwrap();
+    let output = cohost(&["--layout", "2x1", "--netns", "bash", "-c", script]).output().unwrap();
     expect_code(&output, 0);
-    assert_eq!(
-        stdout(&output).matches("9: Connection refused").count(),
-        2,
-        "{}",
-        stdout(&output)
-    );
+    assert_eq!(stdout(&output).matches("9: Connection refused").count(), 2, "{}", stdout(&output));
 }
 
 #[test]
@@ -136,15 +102,11 @@ fn anybody_in(spaces: &[String]) -> bool {
     let holds = |path: std::path::PathBuf| {
         std::fs::read_link(path).is_ok_and(|link| spaces.iter().any(|s| link.to_str() == Some(s)))
     };
-    let processes = std::fs::read_dir("/proc")
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    processes
-        .filter(|path| path.join("ns").exists())
-        .any(|process| {
-            let open = std::fs::read_dir(process.join("fd")).into_iter().flatten();
-            holds(process.join("ns/net")) || open.flatten().any(|entry| holds(entry.path()))
-        })
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    processes.filter(|path| path.join("ns").exists()).any(|process| {
+        let open = std::fs::read_dir(process.join("fd")).into_iter().flatten();
+        holds(process.join("ns/net")) || open.flatten().any(|entry| holds(entry.path()))
+    })
 }
 
 #[test]
@@ -163,18 +125,10 @@ fn without_root_it_is_refused_with_the_remedy() {
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open).unwrap();
         let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-            .arg(program);
-        command
-            .args(["run", "--layout", "2x1", "--netns", "true"])
-            .output()
-            .unwrap()
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(program);
+        command.args(["run", "--layout", "2x1", "--netns", "true"]).output().unwrap()
     } else {
-        Command::new(cohost)
-            .args(["run", "--layout", "2x1", "--netns", "true"])
-            .output()
-            .unwrap()
+        Command::new(cohost).args(["run", "--layout", "2x1", "--netns", "true"]).output().unwrap()
     };
     expect_code(&output, 1);
     assert!(stderr(&output).contains("sudo"), "{}", stderr(&output));

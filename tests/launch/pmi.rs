@@ -19,14 +19,10 @@ fn rank_that_exchanges_values_with_all_others() {
     let again = bootstrap();
     assert!(again.is_err() || again.is_ok_and(|again| again.kind == LauncherKind::Singleton));
     let value = |rank: u32, len: usize| -> String {
-        (0..len)
-            .map(|i| char::from(b'a' + ((i as u32 + rank) % 26) as u8))
-            .collect()
+        (0..len).map(|i| char::from(b'a' + ((i as u32 + rank) % 26) as u8)).collect()
     };
     for len in [1, 30, 700, 1024] {
-        me.kvs
-            .put(&format!("v{len}.{}", me.rank), &value(me.rank, len))
-            .unwrap();
+        me.kvs.put(&format!("v{len}.{}", me.rank), &value(me.rank, len)).unwrap();
         me.kvs.barrier().unwrap();
         for peer in 0..me.size {
             let got = me.kvs.get(&format!("v{len}.{peer}")).unwrap();
@@ -36,10 +32,7 @@ fn rank_that_exchanges_values_with_all_others() {
     }
     me.kvs.barrier().unwrap();
     me.kvs.finalize().unwrap();
-    let line = format!(
-        "rank {} of {} kind {:?} job {}\n",
-        me.rank, me.size, me.kind, me.job
-    );
+    let line = format!("rank {} of {} kind {:?} job {}\n", me.rank, me.size, me.kind, me.job);
     std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
 }
 
@@ -59,48 +52,26 @@ fn rank_that_aborts() {
 
 /// This test program, as the program of a rank.
 fn as_rank(test: &str) -> Vec<String> {
-    let program = std::env::current_exe()
-        .unwrap()
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let program = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     let test = format!("pmi::{test}");
-    [
-        &program,
-        "--ignored",
-        "--exact",
-        &test,
-        "--nocapture",
-        "--test-threads=1",
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    [&program, "--ignored", "--exact", &test, "--nocapture", "--test-threads=1"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 #[track_caller]
 fn expect_all_ranks(output: &std::process::Output, size: usize, kind: LauncherKind) {
     expect_code(output, 0);
     let text = stdout(output);
-    let lines: Vec<&str> = text
-        .lines()
-        .filter_map(|l| l.split_once("rank ").map(|x| x.1))
-        .collect();
+    let lines: Vec<&str> =
+        text.lines().filter_map(|l| l.split_once("rank ").map(|x| x.1)).collect();
     for rank in 0..size {
         let start = format!("{rank} of {size} kind {kind:?}");
-        assert_eq!(
-            lines.iter().filter(|l| l.starts_with(&start)).count(),
-            1,
-            "{text}"
-        );
+        assert_eq!(lines.iter().filter(|l| l.starts_with(&start)).count(), 1, "{text}");
     }
-    let jobs: Vec<_> = lines
-        .iter()
-        .filter_map(|line| line.split_once("job ").map(|x| x.1))
-        .collect();
-    assert!(
-        jobs.len() == size && jobs.windows(2).all(|pair| pair[0] == pair[1]),
-        "{text}"
-    );
+    let jobs: Vec<_> =
+        lines.iter().filter_map(|line| line.split_once("job ").map(|x| x.1)).collect();
+    assert!(jobs.len() == size && jobs.windows(2).all(|pair| pair[0] == pair[1]), "{text}");
 }
 
 #[test]
@@ -143,10 +114,7 @@ fn ranks_exchange_values_under_mpichs_launcher() {
 fn mpichs_ranks_run_under_cohost_run() {
     if !has_command("mpicc.mpich") {
         let name = "mpichs_ranks_run_under_cohost_run";
-        return skipped(
-            name,
-            "install MPICH's compiler with: apt-get install libmpich-dev",
-        );
+        return skipped(name, "install MPICH's compiler with: apt-get install libmpich-dev");
     }
     let folder = tempfile::tempdir().unwrap();
     let source = folder.path().join("sum.c");
@@ -158,16 +126,10 @@ fn mpichs_ranks_run_under_cohost_run() {
             MPI_Allreduce(&rank, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
             printf("sum %d\n", sum); return MPI_Finalize(); }"#;
     std::fs::write(&source, text).unwrap();
-    let compiled = Command::new("mpicc.mpich")
-        .arg(&source)
-        .arg("-o")
-        .arg(&program)
-        .output()
-        .unwrap();
+    let compiled =
+        Command::new("mpicc.mpich").arg(&source).arg("-o").arg(&program).output().unwrap();
     expect_code(&compiled, 0);
-    let output = cohost(&["-n", "3", program.to_str().unwrap()])
-        .output()
-        .unwrap();
+    let output = cohost(&["-n", "3", program.to_str().unwrap()]).output().unwrap();
     expect_code(&output, 0);
     assert_eq!(stdout(&output), "sum 3\n".repeat(3));
 }
@@ -177,18 +139,11 @@ fn an_abort_ends_the_job_with_its_code_and_reason() {
     let rank = as_rank("rank_that_aborts");
     let mut args = vec!["-n", "3", "--"];
     args.extend(rank.iter().map(String::as_str));
-    let child = cohost(&args)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child = cohost(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = finish(child);
     expect_code(&output, 9);
     let text = stderr(&output);
-    assert!(
-        text.contains("rank 1 aborted the job with code 9: the disk is full"),
-        "{text}"
-    );
+    assert!(text.contains("rank 1 aborted the job with code 9: the disk is full"), "{text}");
 }
 
 #[test]
@@ -204,11 +159,7 @@ fn a_rank_that_leaves_without_finalizing_ends_the_job() {
     let script = format!("{SAY} [ $PMI_RANK = 2 ] && exit 0; exec sleep 1000");
     let output = run_script(&["-n", "3"], &script);
     expect_code(&output, 1);
-    assert!(
-        stderr(&output).contains("rank 2 exited without finalizing"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("rank 2 exited without finalizing"), "{}", stderr(&output));
 }
 
 #[test]
@@ -218,10 +169,7 @@ fn a_barrier_that_can_never_complete_ends_the_job() {
     let output = run_script(&["-n", "3"], &script);
     expect_code(&output, 1);
     let text = stderr(&output);
-    assert!(
-        text.contains("rank 1 exited while") && text.contains("barrier"),
-        "{text}"
-    );
+    assert!(text.contains("rank 1 exited while") && text.contains("barrier"), "{text}");
 }
 
 #[test]
@@ -235,10 +183,7 @@ fn a_rank_that_talks_nonsense_to_the_launcher_is_named() {
         let output = run_script(&["-n", "2"], &script);
         expect_code(&output, 1);
         let text = stderr(&output);
-        assert!(
-            text.contains("rank 1 broke the launcher's protocol"),
-            "{text}"
-        );
+        assert!(text.contains("rank 1 broke the launcher's protocol"), "{text}");
     }
 }
 

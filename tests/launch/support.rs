@@ -34,12 +34,7 @@ pub fn stderr(output: &Output) -> String {
 #[track_caller]
 pub fn expect_code(output: &Output, code: i32) {
     let said = format!("stdout: {}\nstderr: {}", stdout(output), stderr(output));
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{:?}\n{said}",
-        output.status
-    );
+    assert_eq!(output.status.code(), Some(code), "{:?}\n{said}", output.status);
 }
 
 /// Waits until `condition` holds.
@@ -58,10 +53,7 @@ pub fn is_running(pid: u32) -> bool {
         return false;
     };
     // The state follows the name, which is in parentheses and may contain some.
-    let state = stat
-        .rsplit(')')
-        .next()
-        .and_then(|rest| rest.trim_start().chars().next());
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
     !matches!(state, Some('Z' | 'X') | None)
 }
 
@@ -72,12 +64,7 @@ pub fn await_pids(folder: &Path, count: usize) -> Vec<u32> {
         let entries = std::fs::read_dir(folder).unwrap();
         let named = entries.map(|entry| entry.unwrap().path());
         pids = named
-            .filter(|path| {
-                path.file_name()
-                    .unwrap()
-                    .to_string_lossy()
-                    .starts_with("pid.")
-            })
+            .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("pid."))
             .filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok())
             .collect();
         pids.len() == count
@@ -87,15 +74,11 @@ pub fn await_pids(folder: &Path, count: usize) -> Vec<u32> {
 
 #[track_caller]
 pub fn expect_gone(pids: &[u32]) {
-    eventually("every process of the job is gone", || {
-        !pids.iter().any(|&pid| is_running(pid))
-    });
+    eventually("every process of the job is gone", || !pids.iter().any(|&pid| is_running(pid)));
 }
 
 pub fn signal(pid: u32, signal: &str) {
-    let status = Command::new("kill")
-        .args([&format!("-{signal}"), &pid.to_string()])
-        .status();
+    let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
     assert!(status.unwrap().success());
 }
 

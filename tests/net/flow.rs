@@ -10,58 +10,28 @@ fn carry(a: &mut Rank, b: &mut Rank, frames: &[(u8, usize)]) {
     for (number, &(kind, length)) in frames.iter().enumerate() {
         let number = number as u64;
         let data = payload(number, length);
-        deliver(
-            &mut [&mut *a, &mut *b],
-            1,
-            &header(kind, number, length),
-            &data,
-        );
+        deliver(&mut [&mut *a, &mut *b], 1, &header(kind, number, length), &data);
     }
-    run(&mut [a, &mut *b], |r| {
-        r[1].memory.events.len() == before + frames.len()
-    });
+    run(&mut [a, &mut *b], |r| r[1].memory.events.len() == before + frames.len());
     for (number, (event, &(kind, length))) in
         b.memory.events[before..].iter().zip(frames).enumerate()
     {
         let number = number as u64;
-        let Event::Frame {
-            number: seen,
-            direct,
-            payload: got,
-            ..
-        } = event
-        else {
+        let Event::Frame { number: seen, direct, payload: got, .. } = event else {
             panic!("{event:?}")
         };
         assert_eq!((*seen, *direct), (number, kind == DIRECT));
-        assert!(
-            *got == payload(number, length),
-            "frame {number} of {length} bytes is damaged"
-        );
+        assert!(*got == payload(number, length), "frame {number} of {length} bytes is damaged");
     }
 }
 
 #[test]
 fn frames_of_all_lengths_arrive_whole_and_in_order() {
     let (mut a, mut b) = pair(config(), config());
-    let lengths = [
-        0, 1, 8, 975, 976, 977, 4096, 16_335, 16_336, 16_337, 65_536, 262_144,
-    ];
-    let frames: Vec<_> = lengths
-        .iter()
-        .flat_map(|&n| [(STAGED, n), (DIRECT, n)])
-        .collect();
+    let lengths = [0, 1, 8, 975, 976, 977, 4096, 16_335, 16_336, 16_337, 65_536, 262_144];
+    let frames: Vec<_> = lengths.iter().flat_map(|&n| [(STAGED, n), (DIRECT, n)]).collect();
     carry(&mut a, &mut b, &frames);
-    carry(
-        &mut a,
-        &mut b,
-        &[
-            (DIRECT, 4 << 20),
-            (STAGED, 3),
-            (DIRECT, 1 << 20),
-            (DIRECT, 0),
-        ],
-    );
+    carry(&mut a, &mut b, &[(DIRECT, 4 << 20), (STAGED, 3), (DIRECT, 1 << 20), (DIRECT, 0)]);
 }
 
 #[test]
@@ -69,29 +39,15 @@ fn a_direct_payload_may_land_in_pieces() {
     let (mut a, mut b) = pair(config(), config());
     for segment in [1000, 4096, 70_000] {
         b.memory.segment = segment;
-        carry(
-            &mut a,
-            &mut b,
-            &[(DIRECT, 300_000), (STAGED, 100), (DIRECT, 10)],
-        );
+        carry(&mut a, &mut b, &[(DIRECT, 300_000), (STAGED, 100), (DIRECT, 10)]);
     }
 }
 
 #[test]
 fn tiny_socket_buffers_and_a_tiny_receive_buffer_only_cost_time() {
-    let tiny = NetConfig {
-        socket_buffer: Some(1),
-        receive_buffer: 1024,
-        ..config()
-    };
+    let tiny = NetConfig { socket_buffer: Some(1), receive_buffer: 1024, ..config() };
     let (mut a, mut b) = pair(tiny.clone(), tiny);
-    let frames = [
-        (STAGED, 1024),
-        (DIRECT, 300_000),
-        (STAGED, 1),
-        (STAGED, 0),
-        (STAGED, 1000),
-    ];
+    let frames = [(STAGED, 1024), (DIRECT, 300_000), (STAGED, 1), (STAGED, 0), (STAGED, 1000)];
     carry(&mut a, &mut b, &frames);
 }
 
@@ -104,18 +60,12 @@ fn many_small_frames_at_once_come_out_one_by_one() {
 
 #[test]
 fn a_blocked_sender_is_told_when_there_is_room_and_must_finish_its_frame() {
-    let small = NetConfig {
-        socket_buffer: Some(4096),
-        ..config()
-    };
+    let small = NetConfig { socket_buffer: Some(4096), ..config() };
     let (mut a, mut b) = pair(small.clone(), small);
     let data = payload(1, 2 << 20);
     let head = header(DIRECT, 1, data.len());
     let mut progress = 0;
-    assert_eq!(
-        a.try_send(1, &head, &data, &mut progress),
-        SendState::Blocked
-    );
+    assert_eq!(a.try_send(1, &head, &data, &mut progress), SendState::Blocked);
     assert!(progress > 0 && progress < data.len() && a.net.wants_write(1));
     let other = a.net.send(1, &header(STAGED, 2, 0), &[], &mut 0);
     assert!(matches!(other, Err(NetError::OutOfStep { expected, given: 0, .. }) if expected > 0));
@@ -143,10 +93,7 @@ fn a_blocked_sender_is_told_when_there_is_room_and_must_finish_its_frame() {
 
 #[test]
 fn a_peer_that_is_not_accepted_waits_and_loses_nothing() {
-    let small = NetConfig {
-        socket_buffer: Some(8192),
-        ..config()
-    };
+    let small = NetConfig { socket_buffer: Some(8192), ..config() };
     let (mut a, mut b) = pair(small.clone(), small);
     b.memory.closed_to.insert(0);
     let data = payload(0, 10_000);
@@ -162,10 +109,7 @@ fn a_peer_that_is_not_accepted_waits_and_loses_nothing() {
         b.poll();
         b.net.poll_hot(&mut b.memory).unwrap();
     }
-    assert!(
-        sent < 100,
-        "back-pressure does not reach the sender: {sent} frames"
-    );
+    assert!(sent < 100, "back-pressure does not reach the sender: {sent} frames");
     assert_eq!(b.memory.frames(), 0);
     b.memory.closed_to.clear();
     run(&mut [&mut a, &mut b], |r| {
@@ -186,12 +130,7 @@ fn a_peer_that_is_not_accepted_waits_and_loses_nothing() {
 fn accepting_may_change_between_two_frames_of_one_read() {
     let (mut a, mut b) = pair(config(), config());
     for number in 0..50 {
-        deliver(
-            &mut [&mut a],
-            1,
-            &header(STAGED, number, 100),
-            &payload(number, 100),
-        );
+        deliver(&mut [&mut a], 1, &header(STAGED, number, 100), &payload(number, 100));
     }
     // Each frame closes the door behind it: the others stay where they are until asked for.
     b.memory.one_at_a_time = true;
@@ -219,9 +158,7 @@ fn hot_polling_alone_carries_a_conversation() {
             let ranks = [&mut a, &mut b];
             let mut progress = 0;
             let state =
-                ranks[from]
-                    .net
-                    .send(peer, &header(STAGED, number, 8), &[7; 8], &mut progress);
+                ranks[from].net.send(peer, &header(STAGED, number, 8), &[7; 8], &mut progress);
             assert_eq!(state.unwrap(), SendState::Done);
             let Rank { net, memory, .. } = &mut *ranks[to];
             let before = memory.frames();
@@ -233,11 +170,7 @@ fn hot_polling_alone_carries_a_conversation() {
         }
     }
     // What the hot path took must not confuse the other one.
-    carry(
-        &mut a,
-        &mut b,
-        &[(STAGED, 10), (DIRECT, 1 << 20), (STAGED, 10)],
-    );
+    carry(&mut a, &mut b, &[(STAGED, 10), (DIRECT, 1 << 20), (STAGED, 10)]);
 }
 
 #[test]
@@ -266,23 +199,11 @@ fn hot_and_plain_polling_may_be_mixed_under_load() {
 
 #[test]
 fn a_frame_that_would_corrupt_the_stream_is_not_sent() {
-    let limited = NetConfig {
-        max_payload: 100,
-        ..config()
-    };
+    let limited = NetConfig { max_payload: 100, ..config() };
     let (mut a, mut b) = pair(limited.clone(), limited);
     let mut send = |head, data: &[u8]| a.net.send(1, &head, data, &mut 0);
-    assert!(matches!(
-        send(header(STAGED, 0, 5), b"four"),
-        Err(NetError::BadFrame { .. })
-    ));
-    assert!(matches!(
-        send(header(STAGED, 0, 101), &[0; 101]),
-        Err(NetError::BadFrame { .. })
-    ));
-    assert!(matches!(
-        send(header(0xF5, 0, 0), &[]),
-        Err(NetError::BadFrame { .. })
-    ));
+    assert!(matches!(send(header(STAGED, 0, 5), b"four"), Err(NetError::BadFrame { .. })));
+    assert!(matches!(send(header(STAGED, 0, 101), &[0; 101]), Err(NetError::BadFrame { .. })));
+    assert!(matches!(send(header(0xF5, 0, 0), &[]), Err(NetError::BadFrame { .. })));
     carry(&mut a, &mut b, &[(STAGED, 100)]);
 }

@@ -27,10 +27,7 @@ fn intercepted(config: NetConfig) -> (Rank, Rank, TcpStream, TcpStream) {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut a = Rank::new(0, 2, config.clone());
     let mut b = Rank::new(1, 2, config);
-    a.connect(PeerCard {
-        addresses: vec![proxy.local_addr().unwrap()],
-        ..b.card()
-    });
+    a.connect(PeerCard { addresses: vec![proxy.local_addr().unwrap()], ..b.card() });
     let mut to_a = proxy.accept().unwrap().0;
     let mut to_b = call(&b);
     to_a.set_nonblocking(true).unwrap();
@@ -52,12 +49,7 @@ fn relay(from: &mut TcpStream, to: &mut TcpStream) {
 #[test]
 fn strangers_who_say_nonsense_are_dropped_at_once_and_disturb_nobody() {
     let (mut a, mut b) = pair(config(), config());
-    for nonsense in [
-        &b"GET / HTTP/1.1\r\n\r\n"[..],
-        &[0; 500],
-        &[0xF0, 1, 9],
-        &[0xF3; 96],
-    ] {
+    for nonsense in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 500], &[0xF0, 1, 9], &[0xF3; 96]] {
         let mut stranger = call(&b);
         stranger.write_all(nonsense).unwrap();
         run(&mut [&mut a, &mut b], |_| is_closed(&mut stranger));
@@ -78,9 +70,7 @@ fn half_a_hello_and_silence_are_dropped_after_the_timeout_and_not_before() {
     }
     assert!(!is_closed(&mut silent) && !is_closed(&mut half));
     let later = Instant::now() + config().handshake_timeout + Duration::from_secs(1);
-    b.net
-        .poll(Some(Duration::ZERO), later, &mut b.memory)
-        .unwrap();
+    b.net.poll(Some(Duration::ZERO), later, &mut b.memory).unwrap();
     let limit = Instant::now() + DEADLINE;
     while !is_closed(&mut silent) || !is_closed(&mut half) {
         assert!(Instant::now() < limit);
@@ -93,22 +83,13 @@ fn a_crowd_of_silent_strangers_does_not_keep_a_peer_out() {
     let mut b = Rank::new(1, 2, config());
     let mut crowd: Vec<TcpStream> = (0..200).map(|_| call(&b)).collect();
     a.connect(b.card());
-    run(&mut [&mut a, &mut b], |r| {
-        r[0].net.is_up(1) && r[1].net.is_up(0)
-    });
+    run(&mut [&mut a, &mut b], |r| r[0].net.is_up(1) && r[1].net.is_up(0));
     let mut shown_out = 0;
     run(&mut [&mut a, &mut b], |_| {
-        shown_out = crowd
-            .iter_mut()
-            .map(is_closed)
-            .filter(|&closed| closed)
-            .count();
+        shown_out = crowd.iter_mut().map(is_closed).filter(|&closed| closed).count();
         shown_out >= 100
     });
-    assert!(
-        shown_out < 200,
-        "the newest may stay until their time is up"
-    );
+    assert!(shown_out < 200, "the newest may stay until their time is up");
 }
 
 #[test]
@@ -116,21 +97,9 @@ fn a_candidate_that_hangs_up_is_tried_again_until_the_timeout_and_then_listed() 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let patience = Duration::from_millis(200);
-    let mut a = Rank::new(
-        0,
-        2,
-        NetConfig {
-            connect_timeout: patience,
-            ..config()
-        },
-    );
+    let mut a = Rank::new(0, 2, NetConfig { connect_timeout: patience, ..config() });
     let addresses = vec![listener.local_addr().unwrap()];
-    a.connect(PeerCard {
-        rank: 1,
-        epoch: 1,
-        secret: [0; 16],
-        addresses,
-    });
+    a.connect(PeerCard { rank: 1, epoch: 1, secret: [0; 16], addresses });
     let mut calls = 0;
     run(&mut [&mut a], |r| {
         calls += usize::from(listener.accept().is_ok());
@@ -145,12 +114,7 @@ fn an_acceptor_that_repeats_our_own_bytes_proves_nothing() {
     let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
     let address: SocketAddr = mirror.local_addr().unwrap();
     let mut a = Rank::new(0, 2, config());
-    a.connect(PeerCard {
-        rank: 1,
-        epoch: 1,
-        secret: [0; 16],
-        addresses: vec![address],
-    });
+    a.connect(PeerCard { rank: 1, epoch: 1, secret: [0; 16], addresses: vec![address] });
     let mut stream = mirror.accept().unwrap().0;
     stream.set_nonblocking(true).unwrap();
     run(&mut [&mut a], |r| {
@@ -166,10 +130,7 @@ fn an_acceptor_that_repeats_our_own_bytes_proves_nothing() {
 
 #[test]
 fn frames_that_break_the_protocol_are_faults() {
-    let limited = NetConfig {
-        max_payload: 1 << 20,
-        ..config()
-    };
+    let limited = NetConfig { max_payload: 1 << 20, ..config() };
     let too_long = header(DIRECT, 0, (1 << 20) + 1);
     let not_stageable = header(STAGED, 0, 300_000);
     let cases = [
@@ -198,11 +159,7 @@ fn frames_that_break_the_protocol_are_faults() {
 
 #[test]
 fn a_connection_cut_in_the_middle_of_a_frame_is_a_reset() {
-    for (kind, length, part) in [
-        (STAGED, 1000, 500),
-        (DIRECT, 100_000, 60_000),
-        (STAGED, 10, 0),
-    ] {
+    for (kind, length, part) in [(STAGED, 1000, 500), (DIRECT, 100_000, 60_000), (STAGED, 10, 0)] {
         let (_a, mut b, _to_a, mut to_b) = intercepted(config());
         to_b.set_nonblocking(false).unwrap();
         to_b.write_all(&header(STAGED, 1, 0)).unwrap();
@@ -275,10 +232,7 @@ fn a_call_that_was_overtaken_does_not_end_the_connection_that_stands() {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut a = Rank::new(0, 2, config());
     let mut b = Rank::new(1, 2, config());
-    b.connect(PeerCard {
-        addresses: vec![proxy.local_addr().unwrap()],
-        ..a.card()
-    });
+    b.connect(PeerCard { addresses: vec![proxy.local_addr().unwrap()], ..a.card() });
     let mut to_b = proxy.accept().unwrap().0;
     to_b.set_nonblocking(true).unwrap();
     let mut to_a = call(&a);
@@ -298,9 +252,7 @@ fn a_call_that_was_overtaken_does_not_end_the_connection_that_stands() {
         held.len() == 96
     });
     a.connect(b.card());
-    run(&mut [&mut a, &mut b], |r| {
-        r[0].net.is_up(1) && r[1].net.is_up(0)
-    });
+    run(&mut [&mut a, &mut b], |r| r[0].net.is_up(1) && r[1].net.is_up(0));
     to_a.write_all(&held).unwrap();
     run(&mut [&mut a, &mut b], |_| is_closed(&mut to_a));
     for _ in 0..5 {

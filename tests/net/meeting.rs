@@ -11,10 +11,7 @@ fn both_up(r: &mut [&mut Rank]) -> bool {
 
 /// A loopback port where nobody listens: it was free a moment ago.
 fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[test]
@@ -64,23 +61,11 @@ fn when_nobody_proves_to_be_the_peer_each_candidate_is_listed_with_its_reason() 
     let mut impostor = Rank::new(2, 3, config());
     let dead = closed_port();
     let addresses = vec![dead, impostor.card().addresses[0]];
-    a.connect(PeerCard {
-        rank: 1,
-        epoch: 9,
-        secret: [9; 16],
-        addresses,
-    });
-    run(&mut [&mut a, &mut impostor], |r| {
-        r[0].memory.down(1).is_some()
-    });
-    let Some(Down::Unreachable(text)) = a.memory.down(1) else {
-        panic!()
-    };
+    a.connect(PeerCard { rank: 1, epoch: 9, secret: [9; 16], addresses });
+    run(&mut [&mut a, &mut impostor], |r| r[0].memory.down(1).is_some());
+    let Some(Down::Unreachable(text)) = a.memory.down(1) else { panic!() };
     assert!(text.contains(&format!("{dead}: ")), "{text}");
-    assert!(
-        text.contains("refused: it is another rank (rank 2)"),
-        "{text}"
-    );
+    assert!(text.contains("refused: it is another rank (rank 2)"), "{text}");
     assert!(!a.net.is_connecting(1));
 }
 
@@ -113,18 +98,10 @@ fn a_caller_from_an_earlier_life_is_refused() {
     let mut a = Rank::new(0, 2, config());
     let mut b = Rank::new(1, 2, config());
     // The sink knows that rank 0 was restarted with another epoch.
-    b.memory.cards.insert(
-        0,
-        PeerCard {
-            epoch: 4242,
-            ..a.card()
-        },
-    );
+    b.memory.cards.insert(0, PeerCard { epoch: 4242, ..a.card() });
     a.connect(b.card());
     run(&mut [&mut a, &mut b], |r| r[0].memory.down(1).is_some());
-    let Some(Down::Unreachable(text)) = a.memory.down(1) else {
-        panic!()
-    };
+    let Some(Down::Unreachable(text)) = a.memory.down(1) else { panic!() };
     assert!(text.contains("newer life"), "{text}");
 }
 
@@ -138,20 +115,14 @@ fn a_restarted_peer_takes_the_place_of_its_earlier_life() {
     again.connect(b.card());
     run(&mut [&mut again, &mut b], both_up);
     let events = &b.memory.events;
-    assert_eq!(
-        *events,
-        [Event::Up(0), Event::Down(0, Down::Reset), Event::Up(0)]
-    );
+    assert_eq!(*events, [Event::Up(0), Event::Down(0, Down::Reset), Event::Up(0)]);
     drop(a);
 }
 
 #[test]
 fn a_card_of_a_new_life_ends_the_connection_with_the_old_one() {
     let (a, mut b) = pair(config(), config());
-    b.net.accept_from(&PeerCard {
-        epoch: 4242,
-        ..a.card()
-    });
+    b.net.accept_from(&PeerCard { epoch: 4242, ..a.card() });
     assert!(!b.net.is_up(0));
     run(&mut [&mut b], |r| r[0].memory.down(0).is_some());
     assert!(matches!(b.memory.down(0), Some(Down::Fault(_))));
@@ -165,13 +136,9 @@ fn both_calling_at_once_end_with_one_connection_and_lose_nothing() {
         a.connect(b.card());
         // Different interleavings: up to seven polls of one side before the other calls.
         for _ in 0..round % 8 {
-            a.net
-                .poll(Some(Duration::ZERO), Instant::now(), &mut a.memory)
-                .unwrap();
+            a.net.poll(Some(Duration::ZERO), Instant::now(), &mut a.memory).unwrap();
             if round & 8 != 0 {
-                b.net
-                    .poll(Some(Duration::ZERO), Instant::now(), &mut b.memory)
-                    .unwrap();
+                b.net.poll(Some(Duration::ZERO), Instant::now(), &mut b.memory).unwrap();
             }
         }
         b.connect(a.card());
@@ -231,9 +198,7 @@ fn both_calling_at_once_from_threads_end_with_one_connection() {
 #[test]
 fn everybody_calling_everybody_makes_one_connection_per_pair() {
     const SIZE: u32 = 8;
-    let mut ranks: Vec<Rank> = (0..SIZE)
-        .map(|rank| Rank::new(rank, SIZE, config()))
-        .collect();
+    let mut ranks: Vec<Rank> = (0..SIZE).map(|rank| Rank::new(rank, SIZE, config())).collect();
     let cards: Vec<PeerCard> = ranks.iter().map(Rank::card).collect();
     for rank in &mut ranks {
         for card in &cards {
@@ -243,18 +208,10 @@ fn everybody_calling_everybody_makes_one_connection_per_pair() {
         }
     }
     let mut all: Vec<&mut Rank> = ranks.iter_mut().collect();
-    run(&mut all, |r| {
-        r.iter()
-            .all(|rank| rank.net.peers_up().count() == SIZE as usize - 1)
-    });
+    run(&mut all, |r| r.iter().all(|rank| rank.net.peers_up().count() == SIZE as usize - 1));
     for rank in &mut all {
         rank.poll();
-        assert_eq!(
-            rank.memory.events.len(),
-            SIZE as usize - 1,
-            "{:?}",
-            rank.memory.events
-        );
+        assert_eq!(rank.memory.events.len(), SIZE as usize - 1, "{:?}", rank.memory.events);
     }
 }
 
@@ -289,9 +246,7 @@ fn a_farewell_is_told_from_a_death_and_what_was_sent_before_arrives() {
     b.try_send(0, &header(STAGED, 1, data.len()), &data, &mut ignored);
     a.net.close(1, true);
     assert!(!a.net.is_up(1));
-    run(&mut [&mut a, &mut b], |r| {
-        r[1].memory.down(0).is_some() && r[0].net.lingering() == 0
-    });
+    run(&mut [&mut a, &mut b], |r| r[1].memory.down(0).is_some() && r[0].net.lingering() == 0);
     assert_eq!(b.memory.down(0), Some(Down::Closed));
     assert_eq!(b.memory.numbers_from(0), [1]);
     assert_eq!(a.memory.down(1), None);
@@ -306,17 +261,11 @@ fn a_farewell_is_told_from_a_death_and_what_was_sent_before_arrives() {
 fn a_taken_port_is_named_with_a_remedy() {
     let first = Rank::new(0, 2, config());
     let port = first.net.addresses()[0].port();
-    let config = NetConfig {
-        bind: BindPolicy::Port(port),
-        ..config()
-    };
+    let config = NetConfig { bind: BindPolicy::Port(port), ..config() };
     let error = Net::bind(identity(1), 2, config).err().unwrap();
     assert!(matches!(error, NetError::PortTaken { .. }), "{error}");
     let text = error.to_string();
-    assert!(
-        text.contains(&port.to_string()) && text.contains("choose another port"),
-        "{text}"
-    );
+    assert!(text.contains(&port.to_string()) && text.contains("choose another port"), "{text}");
 }
 
 #[test]
@@ -326,54 +275,29 @@ fn wrong_settings_and_wrong_peers_are_refused_by_name() {
     let mut unborn = identity(0);
     unborn.epoch = 0;
     assert!(refused(unborn, config()).contains("epoch"));
-    let tiny = NetConfig {
-        receive_buffer: 10,
-        ..config()
-    };
+    let tiny = NetConfig { receive_buffer: 10, ..config() };
     assert!(refused(identity(0), tiny).contains("receive_buffer"));
 
     let mut a = Rank::new(0, 2, config());
     let now = Instant::now();
-    let card = |rank| PeerCard {
-        rank,
-        epoch: 1,
-        secret: [0; 16],
-        addresses: Vec::new(),
-    };
-    assert!(matches!(
-        a.net.connect(card(0), now),
-        Err(NetError::NoSuchPeer { .. })
-    ));
-    assert!(matches!(
-        a.net.connect(card(2), now),
-        Err(NetError::NoSuchPeer { .. })
-    ));
-    assert!(matches!(
-        a.net.connect(card(1), now),
-        Err(NetError::NoAddress { .. })
-    ));
+    let card = |rank| PeerCard { rank, epoch: 1, secret: [0; 16], addresses: Vec::new() };
+    assert!(matches!(a.net.connect(card(0), now), Err(NetError::NoSuchPeer { .. })));
+    assert!(matches!(a.net.connect(card(2), now), Err(NetError::NoSuchPeer { .. })));
+    assert!(matches!(a.net.connect(card(1), now), Err(NetError::NoAddress { .. })));
     let sent = a.net.send(1, &header(STAGED, 0, 0), &[], &mut 0);
     assert!(matches!(sent, Err(NetError::NotConnected { peer: 1 })));
 }
 
 #[test]
 fn a_call_waits_for_a_peer_that_is_computing() {
-    let mut a = Rank::new(
-        0,
-        2,
-        NetConfig {
-            connect_timeout: Duration::from_millis(50),
-            ..config()
-        },
-    );
+    let mut a =
+        Rank::new(0, 2, NetConfig { connect_timeout: Duration::from_millis(50), ..config() });
     let mut b = Rank::new(1, 2, config());
     a.connect(b.card());
     // Time is an argument: an hour less a little passes in which rank 1 does not poll.
     let mut now = Instant::now();
     for _ in 0..100 {
-        a.net
-            .poll(Some(Duration::ZERO), now, &mut a.memory)
-            .unwrap();
+        a.net.poll(Some(Duration::ZERO), now, &mut a.memory).unwrap();
         now += Duration::from_secs(30);
     }
     assert_eq!(a.memory.events, []);
@@ -385,20 +309,13 @@ fn a_candidate_that_stays_silent_is_given_up_in_the_end() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let addresses = vec![silent.local_addr().unwrap()];
     let mut a = Rank::new(0, 2, config());
-    a.connect(PeerCard {
-        rank: 1,
-        epoch: 9,
-        secret: [9; 16],
-        addresses,
-    });
+    a.connect(PeerCard { rank: 1, epoch: 9, secret: [9; 16], addresses });
     for _ in 0..5 {
         a.poll();
     }
     assert_eq!(a.memory.events, []);
     let late = Instant::now() + config().answer_timeout + Duration::from_secs(1);
-    a.net
-        .poll(Some(Duration::ZERO), late, &mut a.memory)
-        .unwrap();
+    a.net.poll(Some(Duration::ZERO), late, &mut a.memory).unwrap();
     match a.memory.down(1) {
         Some(Down::Unreachable(text)) => assert!(text.contains("silent"), "{text}"),
         other => panic!("{other:?}"),
@@ -411,11 +328,7 @@ fn the_card_of_a_new_life_replaces_a_call_to_the_old_one() {
     let mut a = Rank::new(0, 2, config());
     let mut b = Rank::new(1, 2, config());
     let addresses = vec![silent.local_addr().unwrap()];
-    a.connect(PeerCard {
-        epoch: 1,
-        addresses,
-        ..b.card()
-    });
+    a.connect(PeerCard { epoch: 1, addresses, ..b.card() });
     a.connect(b.card());
     run(&mut [&mut a, &mut b], both_up);
     assert_eq!(a.memory.events, [Event::Up(1)]);

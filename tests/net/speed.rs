@@ -22,11 +22,7 @@ impl Sink for Lean {
     }
     fn writable(&mut self, _: u32) {}
     fn place(&mut self, _: u32, _: &[u8; HEADER_LEN]) -> Result<Placement, String> {
-        Ok(if self.direct {
-            Placement::Direct
-        } else {
-            Placement::Staged
-        })
+        Ok(if self.direct { Placement::Direct } else { Placement::Staged })
     }
     fn frame(&mut self, _: u32, _: &[u8; HEADER_LEN], payload: &[u8]) -> Result<(), String> {
         self.frames += 1;
@@ -49,8 +45,7 @@ fn say(net: &mut Net, peer: u32, data: &[u8], lean: &mut Lean) {
     let head = header(STAGED, 0, data.len());
     let mut progress = 0;
     while net.send(peer, &head, data, &mut progress).unwrap() == SendState::Blocked {
-        net.poll(Some(Duration::ZERO), Instant::now(), lean)
-            .unwrap();
+        net.poll(Some(Duration::ZERO), Instant::now(), lean).unwrap();
     }
 }
 
@@ -83,29 +78,17 @@ fn time<E: Send>(ends: (E, E), rounds: u64, turn: impl Fn(&mut E, bool, u64) + S
 fn over_nets(length: usize, direct: bool, rounds: u64) -> f64 {
     let (a, b) = pair(config(), config());
     let end = |rank: Rank| {
-        (
-            rank.net,
-            Lean {
-                frames: 0,
-                direct,
-                buffer: vec![0; length],
-            },
-            payload(1, length),
-        )
+        (rank.net, Lean { frames: 0, direct, buffer: vec![0; length] }, payload(1, length))
     };
-    time(
-        (end(a), end(b)),
-        rounds,
-        |(net, lean, data), first, round| {
-            if first {
-                say(net, 1, data, lean);
-            }
-            hear(net, lean, round);
-            if !first {
-                say(net, 0, data, lean);
-            }
-        },
-    )
+    time((end(a), end(b)), rounds, |(net, lean, data), first, round| {
+        if first {
+            say(net, 1, data, lean);
+        }
+        hear(net, lean, round);
+        if !first {
+            say(net, 0, data, lean);
+        }
+    })
 }
 
 /// The same over raw sockets that are polled busily.
@@ -139,13 +122,7 @@ fn over_sockets(length: usize, rounds: u64) -> f64 {
 #[test]
 #[ignore = "measures; wants an idle machine"]
 fn ratios_to_raw_sockets() {
-    let sizes = [
-        (8, 20_000),
-        (1024, 20_000),
-        (65_536, 3_000),
-        (262_144, 1_000),
-        (1 << 22, 60),
-    ];
+    let sizes = [(8, 20_000), (1024, 20_000), (65_536, 3_000), (262_144, 1_000), (1 << 22, 60)];
     for (length, rounds) in sizes {
         // The best of several, in turn: others share the machine.
         let mut best = [f64::MAX; 3];
@@ -157,10 +134,7 @@ fn ratios_to_raw_sockets() {
             }
         }
         let [raw, direct, staged] = best;
-        print!(
-            "{length:8} B  raw {raw:8.2} us; times raw: direct {:5.2}",
-            direct / raw
-        );
+        print!("{length:8} B  raw {raw:8.2} us; times raw: direct {:5.2}", direct / raw);
         if staged < f64::MAX {
             print!("  staged {:5.2}", staged / raw);
         }

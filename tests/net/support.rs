@@ -22,12 +22,7 @@ pub const POISON: u8 = 3;
 pub enum Event {
     Up(u32),
     Down(u32, Down),
-    Frame {
-        peer: u32,
-        number: u64,
-        direct: bool,
-        payload: Vec<u8>,
-    },
+    Frame { peer: u32, number: u64, direct: bool, payload: Vec<u8> },
 }
 
 /// Remembers what it is told.
@@ -46,10 +41,7 @@ pub struct Memory {
 
 impl Memory {
     pub fn ups(&self, peer: u32) -> usize {
-        self.events
-            .iter()
-            .filter(|event| **event == Event::Up(peer))
-            .count()
+        self.events.iter().filter(|event| **event == Event::Up(peer)).count()
     }
 
     pub fn down(&self, peer: u32) -> Option<Down> {
@@ -68,10 +60,7 @@ impl Memory {
     }
 
     pub fn frames(&self) -> usize {
-        self.events
-            .iter()
-            .filter(|event| matches!(event, Event::Frame { .. }))
-            .count()
+        self.events.iter().filter(|event| matches!(event, Event::Frame { .. })).count()
     }
 }
 
@@ -109,20 +98,12 @@ impl Sink for Memory {
         header: &[u8; HEADER_LEN],
         payload: &[u8],
     ) -> Result<(), String> {
-        assert!(
-            !self.closed_to.contains(&peer),
-            "a frame came in spite of back-pressure"
-        );
+        assert!(!self.closed_to.contains(&peer), "a frame came in spite of back-pressure");
         if self.one_at_a_time {
             self.closed_to.insert(peer);
         }
         let payload = payload.to_vec();
-        self.events.push(Event::Frame {
-            peer,
-            number: number_of(header),
-            direct: false,
-            payload,
-        });
+        self.events.push(Event::Frame { peer, number: number_of(header), direct: false, payload });
         Ok(())
     }
 
@@ -134,12 +115,7 @@ impl Sink for Memory {
 
     fn direct_done(&mut self, peer: u32, header: &[u8; HEADER_LEN]) -> Result<(), String> {
         let payload = self.landing.remove(&peer).unwrap();
-        self.events.push(Event::Frame {
-            peer,
-            number: number_of(header),
-            direct: true,
-            payload,
-        });
+        self.events.push(Event::Frame { peer, number: number_of(header), direct: true, payload });
         Ok(())
     }
 
@@ -159,12 +135,7 @@ pub struct Rank {
 }
 
 pub fn identity(rank: u32) -> Identity {
-    Identity {
-        job: JOB,
-        rank,
-        epoch: 1000 + u64::from(rank),
-        secret: [rank as u8 + 1; 16],
-    }
+    Identity { job: JOB, rank, epoch: 1000 + u64::from(rank), secret: [rank as u8 + 1; 16] }
 }
 
 pub fn config() -> NetConfig {
@@ -217,11 +188,7 @@ impl Rank {
             segment: usize::MAX / 2,
             landing: BTreeMap::new(),
         };
-        Rank {
-            net,
-            memory,
-            identity,
-        }
+        Rank { net, memory, identity }
     }
 
     pub fn card(&self) -> PeerCard {
@@ -239,9 +206,7 @@ impl Rank {
 
     pub fn poll(&mut self) -> bool {
         let wait = Some(Duration::from_millis(1));
-        self.net
-            .poll(wait, Instant::now(), &mut self.memory)
-            .unwrap()
+        self.net.poll(wait, Instant::now(), &mut self.memory).unwrap()
     }
 
     /// One attempt with no waiting.
@@ -261,10 +226,8 @@ pub fn run(ranks: &mut [&mut Rank], mut done: impl FnMut(&mut [&mut Rank]) -> bo
     let limit = Instant::now() + DEADLINE;
     while !done(ranks) {
         if Instant::now() > limit {
-            let seen: Vec<_> = ranks
-                .iter()
-                .map(|rank| format!("{:.300?}", rank.memory.events))
-                .collect();
+            let seen: Vec<_> =
+                ranks.iter().map(|rank| format!("{:.300?}", rank.memory.events)).collect();
             panic!("nothing came of it: {seen:#?}");
         }
         for rank in ranks.iter_mut() {
@@ -278,16 +241,12 @@ pub fn pair(first: NetConfig, second: NetConfig) -> (Rank, Rank) {
     let mut a = Rank::new(0, 2, first);
     let mut b = Rank::new(1, 2, second);
     a.connect(b.card());
-    run(&mut [&mut a, &mut b], |r| {
-        r[0].net.is_up(1) && r[1].net.is_up(0)
-    });
+    run(&mut [&mut a, &mut b], |r| r[0].net.is_up(1) && r[1].net.is_up(0));
     (a, b)
 }
 
 /// Sends one frame from `ranks[0]` to rank `peer`, polling all meanwhile.
 pub fn deliver(ranks: &mut [&mut Rank], peer: u32, header: &[u8; HEADER_LEN], payload: &[u8]) {
     let mut progress = 0;
-    run(ranks, |r| {
-        r[0].try_send(peer, header, payload, &mut progress) == SendState::Done
-    });
+    run(ranks, |r| r[0].try_send(peer, header, payload, &mut progress) == SendState::Done);
 }

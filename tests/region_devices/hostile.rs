@@ -17,27 +17,14 @@ fn members_with_another_configuration_are_refused_while_others_live_and_take_ove
     let first = file.attach(&wanted(4)).unwrap();
     let owner = first.claim().unwrap();
     let refused = file.attach(&wanted(8)).unwrap_err();
-    let DeviceError::OtherConfiguration {
-        field: "number of slots",
-        found: 4,
-        expected: 8,
-        ..
-    } = refused
+    let DeviceError::OtherConfiguration { field: "number of slots", found: 4, expected: 8, .. } =
+        refused
     else {
         panic!("{refused:?}")
     };
-    let bigger = Wanted {
-        geometry: Geometry {
-            cells: 32,
-            ..Geometry::MIN
-        },
-        ..wanted(4)
-    };
+    let bigger = Wanted { geometry: Geometry { cells: 32, ..Geometry::MIN }, ..wanted(4) };
     let refused = file.attach(&bigger).unwrap_err().to_string();
-    assert!(
-        refused.contains("another cells of a ring, 16; ours is 32"),
-        "{refused}"
-    );
+    assert!(refused.contains("another cells of a ring, 16; ours is 32"), "{refused}");
     drop(owner);
     let taken_over = file.attach(&wanted(8)).unwrap();
     assert_ne!(taken_over.id(), first.id());
@@ -64,9 +51,7 @@ fn a_living_header_of_another_version_is_refused_by_its_version() {
     // Bits 42 to 47 are the version.
     raw.store_u64(0, raw.load_u64(0) ^ 1 << 43);
     let refused = while_it_lives(raw, || file.attach(&wanted(4)));
-    let Err(DeviceError::OtherConfiguration { field, .. }) = refused else {
-        panic!("{refused:?}")
-    };
+    let Err(DeviceError::OtherConfiguration { field, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(field, "version");
 }
 
@@ -78,10 +63,7 @@ fn a_device_that_another_program_uses_is_left_alone() {
     let raw = Device::open(memory, &wanted(4)).unwrap().raw().clone();
     raw.copy_in(0, &[0x77; 4096]);
     let refused = while_it_lives(&raw, || file.attach(&wanted(4)));
-    assert!(
-        matches!(refused, Err(DeviceError::OtherProgram { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(DeviceError::OtherProgram { .. })), "{refused:?}");
     assert_eq!(raw.load_u64(0), 0x7777_7777_7777_7777);
 }
 
@@ -111,27 +93,9 @@ fn garbage_of_every_kind_is_never_believed_and_ends_in_a_working_region() {
     sections[1].activate(0).unwrap();
     let bytes = std::fs::read(old.path()).unwrap();
     drop(sections);
-    let mut cases: Vec<Vec<u8>> = vec![
-        vec![0xff; BYTES as usize],
-        vec![1; BYTES as usize],
-        bytes.clone(),
-    ];
-    for at in [
-        0,
-        1,
-        2,
-        3,
-        5,
-        6,
-        7,
-        8,
-        64,
-        4096,
-        4100,
-        4096 + 64,
-        8192,
-        8200,
-    ] {
+    let mut cases: Vec<Vec<u8>> =
+        vec![vec![0xff; BYTES as usize], vec![1; BYTES as usize], bytes.clone()];
+    for at in [0, 1, 2, 3, 5, 6, 7, 8, 64, 4096, 4100, 4096 + 64, 8192, 8200] {
         let mut flipped = bytes.clone();
         flipped[at] ^= 0x10;
         cases.push(flipped);
@@ -147,10 +111,7 @@ fn garbage_of_every_kind_is_never_believed_and_ends_in_a_working_region() {
 fn makes_a_working_region(garbage: Vec<u8>) {
     let file = File::filled(0);
     std::fs::write(file.path(), garbage).unwrap();
-    let devices = [
-        file.attach(&wanted(2)).unwrap(),
-        file.attach(&wanted(2)).unwrap(),
-    ];
+    let devices = [file.attach(&wanted(2)).unwrap(), file.attach(&wanted(2)).unwrap()];
     assert_eq!(devices[0].id(), devices[1].id());
     let mut a = devices[0].claim().unwrap();
     let mut b = devices[1].claim().unwrap();
@@ -169,12 +130,8 @@ fn makes_a_working_region(garbage: Vec<u8>) {
 #[test]
 fn a_region_too_small_is_refused_with_the_exact_number_of_bytes() {
     let refused = Device::open(Memory::heap(8192), &wanted(4)).unwrap_err();
-    let DeviceError::TooSmall {
-        source: PlanError::TooSmall {
-            needed, available, ..
-        },
-        ..
-    } = &refused
+    let DeviceError::TooSmall { source: PlanError::TooSmall { needed, available, .. }, .. } =
+        &refused
     else {
         panic!("{refused:?}")
     };
@@ -228,10 +185,7 @@ fn a_lying_identity_reaches_nothing_outside_the_device() {
     let good = *own.identity();
     for index in [4, 5, 4096, u32::MAX] {
         let lying = Identity { index, ..good };
-        assert!(matches!(
-            device.peer(&lying, 1),
-            Err(RegionError::Layout(_))
-        ));
+        assert!(matches!(device.peer(&lying, 1), Err(RegionError::Layout(_))));
         assert!(device.peer(&good, index).is_err());
         assert_eq!(device.bell(index), 0);
     }
@@ -240,20 +194,14 @@ fn a_lying_identity_reaches_nothing_outside_the_device() {
 #[test]
 fn a_device_that_disappears_is_an_event_and_not_a_crash() {
     let file = File::filled(0);
-    let (here, there) = (
-        file.attach(&wanted(2)).unwrap(),
-        file.attach(&wanted(2)).unwrap(),
-    );
+    let (here, there) = (file.attach(&wanted(2)).unwrap(), file.attach(&wanted(2)).unwrap());
     let (mut ours, theirs) = (here.claim().unwrap(), there.claim().unwrap());
     let them = theirs.identity().index;
     ours.activate(them).unwrap();
     let pair = ours.pair(them).unwrap();
     let seen = here.peer(theirs.identity(), ours.identity().index).unwrap();
     // As an unplugged device does: what is mapped is there no more.
-    let region = std::fs::File::options()
-        .write(true)
-        .open(file.path())
-        .unwrap();
+    let region = std::fs::File::options().write(true).open(file.path()).unwrap();
     region.set_len(0).unwrap();
     pair.bulk.copy_in(0, &vec![1; pair.bulk.len()]);
     assert!(ours.is_lost());

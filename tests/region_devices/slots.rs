@@ -14,10 +14,7 @@ use super::support::*;
 #[test]
 fn two_machines_see_one_region_by_its_id_and_each_others_sections() {
     let file = File::filled(0);
-    let (here, there) = (
-        file.attach(&wanted(4)).unwrap(),
-        file.attach(&wanted(4)).unwrap(),
-    );
+    let (here, there) = (file.attach(&wanted(4)).unwrap(), file.attach(&wanted(4)).unwrap());
     assert_eq!(here.id(), there.id());
     assert_ne!(here.id(), 0);
     let (mut ours, mut theirs) = (here.claim().unwrap(), there.claim().unwrap());
@@ -67,13 +64,9 @@ fn racing_claimers_of_one_process_all_get_different_slots_over_and_over() {
 fn racing_processes_agree_on_one_header_and_get_different_slots() {
     // Garbage, so that they race for the header too.
     let file = File::filled(0x5a);
-    let mut children: Vec<_> = (0..6)
-        .map(|_| child("slots::a_claimer", &file.path()))
-        .collect();
-    let mut outs: Vec<_> = children
-        .iter_mut()
-        .map(|child| BufReader::new(child.stdout.take().unwrap()))
-        .collect();
+    let mut children: Vec<_> = (0..6).map(|_| child("slots::a_claimer", &file.path())).collect();
+    let mut outs: Vec<_> =
+        children.iter_mut().map(|child| BufReader::new(child.stdout.take().unwrap())).collect();
     let answers: Vec<String> = outs.iter_mut().map(|out| said(out, "CLAIMED ")).collect();
     for child in &mut children {
         drop(child.stdin.take());
@@ -82,14 +75,10 @@ fn racing_processes_agree_on_one_header_and_get_different_slots() {
         std::io::copy(&mut out, &mut std::io::sink()).unwrap();
         assert!(child.wait().unwrap().success());
     }
-    let slots: HashSet<&str> = answers
-        .iter()
-        .map(|answer| answer.split(' ').next().unwrap())
-        .collect();
-    let ids: HashSet<&str> = answers
-        .iter()
-        .map(|answer| answer.rsplit(' ').next().unwrap())
-        .collect();
+    let slots: HashSet<&str> =
+        answers.iter().map(|answer| answer.split(' ').next().unwrap()).collect();
+    let ids: HashSet<&str> =
+        answers.iter().map(|answer| answer.rsplit(' ').next().unwrap()).collect();
     assert_eq!((slots.len(), ids.len()), (6, 1), "{answers:?}");
 }
 
@@ -114,10 +103,7 @@ fn a_full_device_is_refused_at_once_when_all_its_owners_live() {
     let device = file.attach(&wanted(2)).unwrap();
     let _owners = [device.claim().unwrap(), device.claim().unwrap()];
     let refused = file.attach(&wanted(2)).unwrap().claim();
-    assert!(
-        matches!(refused, Err(DeviceError::Full { slots: 2, .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(DeviceError::Full { slots: 2, .. })), "{refused:?}");
 }
 
 #[test]
@@ -139,10 +125,7 @@ fn the_slot_of_a_killed_owner_is_taken_by_another_and_cleared() {
     let file = File::filled(0);
     let device = file.attach(&wanted(2)).unwrap();
     let mut dying = child("slots::an_owner_to_be_killed", &file.path());
-    let words = said(
-        &mut BufReader::new(dying.stdout.take().unwrap()),
-        "CLAIMED ",
-    );
+    let words = said(&mut BufReader::new(dying.stdout.take().unwrap()), "CLAIMED ");
     let old = identity(&device, &words);
     let survivor = device.claim().unwrap();
     let me = survivor.identity().index;
@@ -162,10 +145,7 @@ fn the_slot_of_a_killed_owner_is_taken_by_another_and_cleared() {
     let pair = heir.pair(me).unwrap();
     let mut bytes = vec![0xff; pair.bulk.len()];
     pair.bulk.copy_out(0, &mut bytes);
-    assert!(
-        bytes.iter().all(|&byte| byte == 0),
-        "old bytes in a new ring"
-    );
+    assert!(bytes.iter().all(|&byte| byte == 0), "old bytes in a new ring");
     assert_eq!(pair.control.load_u32(0), 0);
     assert!(!survivor.is_lost());
 }
@@ -196,13 +176,7 @@ fn an_owner_suspended_for_too_long_notices_that_it_was_robbed() {
     said(&mut out, "CLAIMED ");
     let signal = |number: &str| {
         let id = suspended.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args([number, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        assert!(Command::new("kill").args([number, &id]).status().unwrap().success());
     };
     signal("-STOP");
     let robber = device.claim().unwrap();
@@ -240,10 +214,7 @@ fn an_owner_to_be_suspended() {
 fn two_jobs_share_one_device_and_neither_disturbs_the_other() {
     let file = File::filled(0);
     let job = || {
-        let devices = [
-            file.attach(&wanted(4)).unwrap(),
-            file.attach(&wanted(4)).unwrap(),
-        ];
+        let devices = [file.attach(&wanted(4)).unwrap(), file.attach(&wanted(4)).unwrap()];
         let sections = [devices[0].claim().unwrap(), devices[1].claim().unwrap()];
         (devices, sections)
     };
@@ -265,10 +236,7 @@ fn two_jobs_share_one_device_and_neither_disturbs_the_other() {
     // Of the other job's member nobody has an epoch, so its section is refused.
     let (devices, [a, _]) = &jobs[0];
     let stranger = jobs[1].1[0].identity();
-    let guess = Identity {
-        epoch: a.identity().epoch,
-        ..*stranger
-    };
+    let guess = Identity { epoch: a.identity().epoch, ..*stranger };
     assert!(matches!(
         devices[0].peer(&guess, a.identity().index),
         Err(RegionError::WrongHeader { field: "epoch", .. })

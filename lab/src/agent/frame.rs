@@ -76,9 +76,7 @@ impl TryFrom<u8> for Channel {
 
     fn try_from(byte: u8) -> Result<Channel, FrameError> {
         use Channel::*;
-        let all = [
-            Ready, Start, Stdin, Stdout, Stderr, Pmi, Exit, Signal, Failed, Credit, Started,
-        ];
+        let all = [Ready, Start, Stdin, Stdout, Stderr, Pmi, Exit, Signal, Failed, Credit, Started];
         let found = all.get(usize::from(byte));
         found.copied().ok_or(FrameError::Channel(byte))
     }
@@ -122,10 +120,7 @@ pub(crate) fn encode_credit(channel: Channel, bytes: usize) -> [u8; 5] {
 pub(crate) fn decode_credit(payload: &[u8]) -> Result<(Channel, usize), FrameError> {
     let [channel, bytes @ ..] =
         *<&[u8; 5]>::try_from(payload).map_err(|_| FrameError::Malformed("credit"))?;
-    Ok((
-        Channel::try_from(channel)?,
-        u32::from_le_bytes(bytes) as usize,
-    ))
+    Ok((Channel::try_from(channel)?, u32::from_le_bytes(bytes) as usize))
 }
 
 /// How a program ended.
@@ -177,11 +172,8 @@ impl Start {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, FrameError> {
         let mut out = vec![u8::from(self.pmi)];
         let pairs = self.env.iter().flat_map(|(name, value)| [name, value]);
-        let texts: Vec<&OsString> = [&self.program]
-            .into_iter()
-            .chain(&self.args)
-            .chain(pairs)
-            .collect();
+        let texts: Vec<&OsString> =
+            [&self.program].into_iter().chain(&self.args).chain(pairs).collect();
         let total = 5 + texts.iter().map(|text| text.len() + 2).sum::<usize>();
         if total > MAX_PAYLOAD {
             return Err(FrameError::StartTooLong(total));
@@ -255,10 +247,7 @@ impl Token {
     /// A token from its digits; nothing when these are not 32 hexadecimal ones.
     pub fn parse(digits: &str) -> Option<Token> {
         let digits: [u8; 32] = digits.as_bytes().try_into().ok()?;
-        digits
-            .iter()
-            .all(u8::is_ascii_hexdigit)
-            .then_some(Token(digits))
+        digits.iter().all(u8::is_ascii_hexdigit).then_some(Token(digits))
     }
 
     /// The digits.
@@ -269,12 +258,7 @@ impl Token {
     /// Compares without telling by the time it takes where the difference is.
     pub(crate) fn matches(&self, other: &[u8]) -> bool {
         other.len() == self.0.len()
-            && self
-                .0
-                .iter()
-                .zip(other)
-                .fold(0, |acc, (a, b)| acc | (a ^ b))
-                == 0
+            && self.0.iter().zip(other).fold(0, |acc, (a, b)| acc | (a ^ b)) == 0
     }
 }
 
@@ -326,10 +310,7 @@ mod tests {
         for cut in 0..bytes.len() {
             assert_eq!(decode(&bytes[..cut]), Ok(None));
         }
-        assert_eq!(
-            decode(&bytes),
-            Ok(Some((Channel::Stdout, &b"hello"[..], 10)))
-        );
+        assert_eq!(decode(&bytes), Ok(Some((Channel::Stdout, &b"hello"[..], 10))));
     }
 
     #[test]
@@ -341,10 +322,7 @@ mod tests {
 
     #[test]
     fn a_command_line_too_long_for_a_frame_is_refused_with_its_size() {
-        let start = Start {
-            args: vec![OsString::from("x".repeat(70_000))],
-            ..Start::default()
-        };
+        let start = Start { args: vec![OsString::from("x".repeat(70_000))], ..Start::default() };
         assert!(matches!(start.encode(), Err(FrameError::StartTooLong(n)) if n > 70_000));
     }
 

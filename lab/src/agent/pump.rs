@@ -71,11 +71,7 @@ impl Pump {
     pub(crate) fn add_source(&mut self, channel: Channel, fd: OwnedFd) -> io::Result<()> {
         make_nonblocking(&fd)?;
         let credit = WINDOW;
-        self.sources.push(Source {
-            channel,
-            fd,
-            credit,
-        });
+        self.sources.push(Source { channel, fd, credit });
         Ok(())
     }
 
@@ -109,9 +105,7 @@ impl Pump {
 
     /// Whether a sink still holds undelivered bytes.
     pub(crate) fn is_delivering(&self) -> bool {
-        self.sinks
-            .iter()
-            .any(|sink| sink.fd.is_some() && !sink.queue.is_empty())
+        self.sinks.iter().any(|sink| sink.fd.is_some() && !sink.queue.is_empty())
     }
 
     /// Says that nothing more will be sent.
@@ -210,11 +204,7 @@ impl Pump {
             match rustix::io::read(&source.fd, room) {
                 Ok(count) if count > 0 => {
                     source.credit -= count;
-                    frame::encode(
-                        source.channel,
-                        buffer.get(..count).unwrap_or_default(),
-                        output,
-                    );
+                    frame::encode(source.channel, buffer.get(..count).unwrap_or_default(), output);
                     true
                 }
                 Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => true,
@@ -246,8 +236,7 @@ impl Pump {
         match self.socket.read(&mut buffer) {
             Ok(0) => events.push(Event::Closed),
             Ok(count) => {
-                self.input
-                    .extend_from_slice(buffer.get(..count).unwrap_or_default());
+                self.input.extend_from_slice(buffer.get(..count).unwrap_or_default());
                 self.take_frames(events).map_err(io::Error::other)?;
             }
             Err(error)

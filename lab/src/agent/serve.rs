@@ -67,9 +67,7 @@ fn converse(mut stream: TcpStream, token: &Token) -> io::Result<()> {
     stream.read_exact(&mut hello)?;
     let (magic, given) = hello.split_at(HELLO.len());
     if magic != HELLO || !token.matches(given) {
-        return Err(io::Error::other(
-            "a client without the right token was sent away",
-        ));
+        return Err(io::Error::other("a client without the right token was sent away"));
     }
     let mut ready = Vec::new();
     frame::encode(Channel::Ready, &[], &mut ready);
@@ -82,10 +80,7 @@ fn converse(mut stream: TcpStream, token: &Token) -> io::Result<()> {
         Ok(child) => accompany(child, &mut pump),
         Err(error) => {
             let text = format!("{}: {error}", start.program.to_string_lossy());
-            pump.send(
-                Channel::Failed,
-                text.get(..1000).unwrap_or(&text).as_bytes(),
-            );
+            pump.send(Channel::Failed, text.get(..1000).unwrap_or(&text).as_bytes());
             farewell(&mut pump)
         }
     }
@@ -98,9 +93,7 @@ fn read_start(stream: &mut TcpStream) -> io::Result<Option<Start>> {
     loop {
         if let Some((channel, payload, used)) = frame::decode(&bytes).map_err(io::Error::other)? {
             if channel != Channel::Start || used != bytes.len() {
-                return Err(io::Error::other(
-                    "a client began with something else than Start",
-                ));
+                return Err(io::Error::other("a client began with something else than Start"));
             }
             return Start::decode(payload).map(Some).map_err(io::Error::other);
         }
@@ -122,10 +115,7 @@ fn launch(start: &Start, pump: &mut Pump) -> io::Result<Child> {
         .stderr(Stdio::piped())
         // A group of its own, so that its children end with it.
         .process_group(0);
-    let theirs = start
-        .pmi
-        .then(|| connect_pmi(&mut command, pump))
-        .transpose()?;
+    let theirs = start.pmi.then(|| connect_pmi(&mut command, pump)).transpose()?;
     let mut child = command.spawn()?;
     drop(theirs);
     if let Some(pipe) = child.stdin.take() {
@@ -211,10 +201,7 @@ fn relay(child: &mut Child, pump: &mut Pump) -> io::Result<bool> {
 /// Sends what is left and waits for the client to close: closing first, with bytes of the
 /// client unread, would reset the connection and lose what it has not read yet.
 fn farewell(pump: &mut Pump) -> io::Result<()> {
-    let patience = Timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
-    };
+    let patience = Timespec { tv_sec: 1, tv_nsec: 0 };
     let (mut finished, begun) = (false, Instant::now());
     while begun.elapsed() < GREETING {
         if pump.is_flushed() && !finished {

@@ -59,9 +59,7 @@ impl FromStr for Hypervisor {
     type Err = LabError;
 
     fn from_str(text: &str) -> Result<Hypervisor, LabError> {
-        let found = Hypervisor::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text);
+        let found = Hypervisor::ALL.into_iter().find(|kind| kind.as_str() == text);
         found.ok_or_else(|| LabError::Options(format!("'{text}' is none of qemu, uml, xen")))
     }
 }
@@ -85,13 +83,7 @@ pub enum Nic {
 
 impl Nic {
     /// All of them.
-    pub const ALL: [Nic; 5] = [
-        Nic::Virtio,
-        Nic::E1000,
-        Nic::E1000e,
-        Nic::Vmxnet3,
-        Nic::Pcnet,
-    ];
+    pub const ALL: [Nic; 5] = [Nic::Virtio, Nic::E1000, Nic::E1000e, Nic::Vmxnet3, Nic::Pcnet];
 
     /// As written on the command line.
     pub fn as_str(self) -> &'static str {
@@ -117,9 +109,7 @@ impl FromStr for Nic {
     fn from_str(text: &str) -> Result<Nic, LabError> {
         let found = Nic::ALL.into_iter().find(|nic| nic.as_str() == text);
         found.ok_or_else(|| {
-            LabError::Options(format!(
-                "'{text}' is none of virtio, e1000, e1000e, vmxnet3, pcnet"
-            ))
+            LabError::Options(format!("'{text}' is none of virtio, e1000, e1000e, vmxnet3, pcnet"))
         })
     }
 }
@@ -212,11 +202,7 @@ impl Machine {
             process: Mutex::new(Some(process)),
             log,
             qemu: None,
-            place: Mutex::new(Place {
-                host,
-                generation: 0,
-                plugged: true,
-            }),
+            place: Mutex::new(Place { host, generation: 0, plugged: true }),
         }
     }
 
@@ -279,10 +265,7 @@ impl Guest {
 
     /// The file that guests of the host it is on share, as the lab's machine sees it.
     pub fn region_file(&self) -> Option<PathBuf> {
-        self.spec
-            .region
-            .as_ref()
-            .map(|_| self.run.region_file(self.host()))
+        self.spec.region.as_ref().map(|_| self.run.region_file(self.host()))
     }
 
     /// With its hypervisor, for messages: `uml h0v1`.
@@ -292,10 +275,7 @@ impl Guest {
 
     /// What it has said on its console so far.
     pub fn log(&self) -> String {
-        let console = self
-            .dom0
-            .as_ref()
-            .and_then(|dom0| xen::console(dom0, &self.spec.name));
+        let console = self.dom0.as_ref().and_then(|dom0| xen::console(dom0, &self.spec.name));
         if let Some(console) = console {
             return console;
         }
@@ -306,11 +286,7 @@ impl Guest {
     /// Whether it still runs.
     pub fn is_running(&self) -> bool {
         let machine = self.machine.ended().is_none();
-        machine
-            && self
-                .dom0
-                .as_ref()
-                .is_none_or(|dom0| xen::lives(dom0, &self.spec.name))
+        machine && self.dom0.as_ref().is_none_or(|dom0| xen::lives(dom0, &self.spec.name))
     }
 
     /// Stops it at once, as by pulling the plug.
@@ -352,10 +328,7 @@ impl Guest {
     }
 
     fn fault(&self, reason: String) -> LabError {
-        LabError::Agent {
-            guest: format!("{} ({})", self.label(), self.spec.address),
-            reason,
-        }
+        LabError::Agent { guest: format!("{} ({})", self.label(), self.spec.address), reason }
     }
 
     /// Waits until its agent answers.

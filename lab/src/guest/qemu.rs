@@ -121,16 +121,9 @@ fn arguments(
         "-qmp".into(),
         format!("unix:{},server=on,wait=off", socket(name, generation)),
         "-netdev".into(),
-        format!(
-            "tap,id=net0,ifname={},script=no,downscript=no",
-            tap(spec, generation)
-        ),
+        format!("tap,id=net0,ifname={},script=no,downscript=no", tap(spec, generation)),
         "-device".into(),
-        format!(
-            "{},netdev=net0,mac={},romfile=",
-            spec.nic.device(),
-            spec.mac
-        ),
+        format!("{},netdev=net0,mac={},romfile=", spec.nic.device(), spec.mac),
     ];
     args.extend(more);
     for smbios in &spec.smbios {
@@ -164,10 +157,9 @@ pub(crate) fn region_modules(kind: RegionKind) -> &'static [&'static str] {
         RegionKind::Plain => &[],
         // Without remapping of interrupts, which QEMU does not offer under emulation, VFIO asks
         // for this permission; a guest of the lab has nobody to be protected from.
-        RegionKind::Doorbell(_) => &[
-            "vfio_iommu_type1 allow_unsafe_interrupts=1",
-            "vfio-pci ids=1af4:1110",
-        ],
+        RegionKind::Doorbell(_) => {
+            &["vfio_iommu_type1 allow_unsafe_interrupts=1", "vfio-pci ids=1af4:1110"]
+        }
     }
 }
 
@@ -208,18 +200,9 @@ pub(crate) fn start(
         args.extend(region_args(region, spec.host));
     }
     let log = run.path(&format!("qemu-{}.log", spec.name));
-    let process = spawn(
-        run,
-        Some(network.namespace(spec.host)),
-        &program()?,
-        &args,
-        &log,
-    )?;
+    let process = spawn(run, Some(network.namespace(spec.host)), &program()?, &args, &log)?;
     let mut machine = Machine::new(process, log, spec.host);
-    machine.qemu = Some(Qemu {
-        kernel: kernel.clone(),
-        accelerator,
-    });
+    machine.qemu = Some(Qemu { kernel: kernel.clone(), accelerator });
     Ok(machine)
 }
 
@@ -256,10 +239,7 @@ impl Guest {
 
     fn monitor(&self, place: &Place) -> Result<Monitor, LabError> {
         self.qemu()?;
-        Monitor::connect(
-            &self.run.path(""),
-            &socket(&self.spec.name, place.generation),
-        )
+        Monitor::connect(&self.run.path(""), &socket(&self.spec.name, place.generation))
     }
 
     /// Takes the region away from a running guest of QEMU: unplugs the device, waits until the
@@ -309,20 +289,16 @@ impl Guest {
     pub fn migrate(&self, host: u32) -> Result<Migration, LabError> {
         if host >= self.network.hosts() {
             let hosts = self.network.hosts();
-            return Err(LabError::Options(format!(
-                "no host {host}, the lab has {hosts}"
-            )));
+            return Err(LabError::Options(format!("no host {host}, the lab has {hosts}")));
         }
         let mut place = self.machine.place();
         self.unplug(&mut place)?;
         let new = place.generation + 1;
         self.network.make_tap(host, &tap(&self.spec, new))?;
-        let moved = self
-            .start_target(host, new)
-            .and_then(|(process, mut target)| {
-                let took = self.move_over(&place, new, &mut target)?;
-                Ok((process, took))
-            });
+        let moved = self.start_target(host, new).and_then(|(process, mut target)| {
+            let took = self.move_over(&place, new, &mut target)?;
+            Ok((process, took))
+        });
         let (from, old) = match &moved {
             Ok(_) => (place.host, place.generation),
             Err(_) => (host, new),
@@ -366,16 +342,10 @@ impl Guest {
             let ms = |key: &str| {
                 Duration::from_millis(state.get(key).and_then(|v| v.as_u64()).unwrap_or(0))
             };
-            let failed = |reason: String| LabError::Monitor {
-                command: "migrate".into(),
-                reason,
-            };
+            let failed = |reason: String| LabError::Monitor { command: "migrate".into(), reason };
             match state.get("status").and_then(|status| status.as_str()) {
                 Some("completed") => {
-                    break Migration {
-                        total: ms("total-time"),
-                        downtime: ms("downtime"),
-                    };
+                    break Migration { total: ms("total-time"), downtime: ms("downtime") };
                 }
                 Some("failed" | "cancelled") => return Err(failed(state.to_string())),
                 _ if begun.elapsed() > PATIENCE => {

@@ -40,10 +40,7 @@ impl Monitor {
         };
         let ready = stream.set_read_timeout(Some(PATIENCE));
         ready.map_err(|error| fail(error.to_string()))?;
-        let mut monitor = Monitor {
-            stream: BufReader::new(stream),
-            events: Vec::new(),
-        };
+        let mut monitor = Monitor { stream: BufReader::new(stream), events: Vec::new() };
         let greeting = monitor.read("(greeting)")?;
         if greeting.get("QMP").is_none() {
             return Err(fail(format!("it greets with {greeting}")));
@@ -55,10 +52,7 @@ impl Monitor {
     /// Sends a command and returns what it returns.
     pub(crate) fn command(&mut self, name: &str, arguments: Value) -> Result<Value, LabError> {
         let text = json!({ "execute": name, "arguments": arguments });
-        let sent = self
-            .stream
-            .get_mut()
-            .write_all(format!("{text}\n").as_bytes());
+        let sent = self.stream.get_mut().write_all(format!("{text}\n").as_bytes());
         sent.map_err(|error| refused(name, error.to_string()))?;
         loop {
             let mut answer = self.read(name)?;
@@ -66,10 +60,7 @@ impl Monitor {
                 return Ok(value.take());
             }
             if let Some(error) = answer.get("error") {
-                let text = error
-                    .get("desc")
-                    .and_then(Value::as_str)
-                    .unwrap_or("no reason");
+                let text = error.get("desc").and_then(Value::as_str).unwrap_or("no reason");
                 return Err(refused(name, text.to_owned()));
             }
             self.keep_event(answer);
@@ -124,10 +115,7 @@ impl Monitor {
 }
 
 fn refused(command: &str, reason: String) -> LabError {
-    LabError::Monitor {
-        command: command.to_owned(),
-        reason,
-    }
+    LabError::Monitor { command: command.to_owned(), reason }
 }
 
 /// Connects by way of an open folder: the paths of sockets may have 107 bytes, and a user's
@@ -173,13 +161,9 @@ mod tests {
     fn an_event_that_comes_before_the_answer_is_not_lost() {
         let (dir, thread) = fake(&[GREETING, DONE, DELETED]);
         let mut monitor = Monitor::connect(dir.path(), "qmp").unwrap();
-        monitor
-            .command("device_del", json!({ "id": "d0" }))
-            .unwrap();
+        monitor.command("device_del", json!({ "id": "d0" })).unwrap();
         let limit = Duration::from_secs(5);
-        monitor
-            .wait_event("DEVICE_DELETED", "device", "d0", limit)
-            .unwrap();
+        monitor.wait_event("DEVICE_DELETED", "device", "d0", limit).unwrap();
         drop(monitor);
         thread.join().unwrap();
     }
@@ -194,10 +178,7 @@ mod tests {
         for (script, word) in scripts {
             let (dir, thread) = fake(script);
             let mut monitor = Monitor::connect(dir.path(), "qmp").unwrap();
-            let text = monitor
-                .command("migrate", json!({}))
-                .unwrap_err()
-                .to_string();
+            let text = monitor.command("migrate", json!({})).unwrap_err().to_string();
             assert!(text.contains("migrate") && text.contains(word), "{text}");
             drop(monitor);
             thread.join().unwrap();

@@ -41,12 +41,6 @@ pub(crate) fn start(
     }
     args.extend(spec.identity(token));
     let log = run.path(&format!("uml-{}.log", spec.name));
-    let process = spawn(
-        run,
-        Some(network.namespace(spec.host)),
-        &kernel.program,
-        &args,
-        &log,
-    )?;
+    let process = spawn(run, Some(network.namespace(spec.host)), &kernel.program, &args, &log)?;
     Ok(Machine::new(process, log, spec.host))
 }

@@ -14,14 +14,8 @@ use crate::setup::{Kernel, XenFiles};
 use crate::{LabError, tools};
 
 /// Modules of a guest.
-pub(crate) const MODULES: &[&str] = &[
-    "xen_privcmd",
-    "xenfs",
-    "xen_evtchn",
-    "xen_gntdev",
-    "xen_gntalloc",
-    "xen_netfront",
-];
+pub(crate) const MODULES: &[&str] =
+    &["xen_privcmd", "xenfs", "xen_evtchn", "xen_gntdev", "xen_gntalloc", "xen_netfront"];
 
 /// Memory of the control domain, in MiB: it holds the guests' kernel and image several times.
 const DOM0_MIB: u32 = 640;
@@ -52,10 +46,8 @@ pub(crate) fn start_host(
     link(&kernel.elf, &run.path("vmlinux"))?;
     let memory = DOM0_MIB + XEN_MIB + guests * (dom0.memory_mib + GUEST_MIB);
     // `-initrd` takes a list with commas: only names in the run's folder are safe in it.
-    let line = format!(
-        "console=hvc0 panic=-1 quiet mitigations=off {}",
-        dom0.identity(token).join(" ")
-    );
+    let line =
+        format!("console=hvc0 panic=-1 quiet mitigations=off {}", dom0.identity(token).join(" "));
     let image = &dom0.initramfs;
     let modules = format!("vmlinux {},{image}", line.replace(',', ",,"));
     let xen_line = format!("console=com1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1");
@@ -114,15 +106,9 @@ pub(crate) fn create(dom0: &Arc<Guest>, spec: &Spec, token: &Token) -> Result<()
         identity = spec.identity(token).join(" "),
         mac = spec.mac,
     );
-    let script = format!(
-        "cat > /etc/xen/{0} && exec xl create /etc/xen/{0}",
-        spec.name
-    );
-    let start = Start {
-        program: "sh".into(),
-        args: vec!["-c".into(), script.into()],
-        ..Start::default()
-    };
+    let script = format!("cat > /etc/xen/{0} && exec xl create /etc/xen/{0}", spec.name);
+    let start =
+        Start { program: "sh".into(), args: vec!["-c".into(), script.into()], ..Start::default() };
     let mut process = dom0.spawn(&start)?;
     if let Some(mut stdin) = process.stdin.take() {
         // A shell that has ended already says why below.
@@ -133,12 +119,7 @@ pub(crate) fn create(dom0: &Arc<Guest>, spec: &Spec, token: &Token) -> Result<()
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let reason = format!(
-        "xl create {}: {}\n{}",
-        spec.name,
-        output.exit,
-        tools::tail(&said, 10)
-    );
+    let reason = format!("xl create {}: {}\n{}", spec.name, output.exit, tools::tail(&said, 10));
     Err(dom0.boot_failure(reason))
 }
 
@@ -158,9 +139,7 @@ pub(crate) fn lives(dom0: &Guest, name: &str) -> bool {
 /// Waits for the control domains of all hosts.
 pub(crate) fn wait_for(dom0s: &[Arc<Guest>], limit: Duration) -> Result<(), LabError> {
     let deadline = Instant::now() + limit;
-    dom0s
-        .iter()
-        .try_for_each(|dom0| dom0.wait_for_agent(deadline))
+    dom0s.iter().try_for_each(|dom0| dom0.wait_for_agent(deadline))
 }
 
 fn link(from: &Path, to: &Path) -> Result<(), LabError> {

@@ -72,31 +72,15 @@ impl Archive {
         // The format has 32 bits for a size; a file of 4 GiB has no place in an initramfs.
         let size = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
-        let fields = [
-            self.entries,
-            mode,
-            0,
-            0,
-            1,
-            0,
-            size,
-            0,
-            0,
-            device.0,
-            device.1,
-            name_size,
-            0,
-        ];
+        let fields = [self.entries, mode, 0, 0, 1, 0, size, 0, 0, device.0, device.1, name_size, 0];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
-            self.bytes
-                .extend_from_slice(format!("{field:08x}").as_bytes());
+            self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());
         }
         self.bytes.extend_from_slice(name.as_bytes());
         self.bytes.push(0);
         self.pad();
-        self.bytes
-            .extend_from_slice(data.get(..size as usize).unwrap_or(data));
+        self.bytes.extend_from_slice(data.get(..size as usize).unwrap_or(data));
         self.pad();
     }
 
@@ -139,16 +123,8 @@ mod tests {
         archive.symlink("a/b/c", "/bin/busybox");
         let found = read_back(&archive.finish());
         let names: Vec<&str> = found.iter().map(|entry| entry.0.as_str()).collect();
-        let expected = [
-            "dev",
-            "dev/console",
-            "bin",
-            "bin/busybox",
-            "bin/cohost",
-            "a",
-            "a/b",
-            "a/b/c",
-        ];
+        let expected =
+            ["dev", "dev/console", "bin", "bin/busybox", "bin/cohost", "a", "a/b", "a/b/c"];
         assert_eq!(names, expected);
         assert_eq!(found[3], ("bin/busybox".into(), 0o100_755, b"12345".into()));
         assert_eq!(found[7].2, b"/bin/busybox");

@@ -11,42 +11,23 @@ use crate::{LabError, tools};
 pub type File = (String, u32, Vec<u8>);
 
 /// Where the tools are looked for in the unpacked packages, below the root.
-const TOOLS: &[&str] = &[
-    "xl",
-    "xenstored",
-    "xenconsoled",
-    "xen-init-dom0",
-    "libxl-save-helper",
-];
+const TOOLS: &[&str] = &["xl", "xenstored", "xenconsoled", "xen-init-dom0", "libxl-save-helper"];
 
 /// Modules of the control domain, beside those for its network device.
-pub const MODULES: &[&str] = &[
-    "bridge",
-    "xen_privcmd",
-    "xenfs",
-    "xen_evtchn",
-    "xen_gntdev",
-    "xen_gntalloc",
-    "xen_netback",
-];
+pub const MODULES: &[&str] =
+    &["bridge", "xen_privcmd", "xenfs", "xen_evtchn", "xen_gntdev", "xen_gntalloc", "xen_netback"];
 
 /// The tools, their libraries and the scripts, as files of an image.
 pub fn files(xen: &XenFiles) -> Result<Vec<File>, LabError> {
     let libexec = libexec(&xen.root)?;
-    let mut programs: Vec<PathBuf> = TOOLS
-        .iter()
-        .map(|tool| xen.root.join(&libexec).join(tool))
-        .collect();
+    let mut programs: Vec<PathBuf> =
+        TOOLS.iter().map(|tool| xen.root.join(&libexec).join(tool)).collect();
     let store = xen.root.join("usr/bin/xenstore-write");
     programs.push(store.clone());
     let mut files = vec![
         ("etc/lab-first".into(), 0o755, first(&libexec).into_bytes()),
         ("etc/lab-vif".into(), 0o755, VIF.as_bytes().to_vec()),
-        (
-            "etc/xen/xl.conf".into(),
-            0o644,
-            b"autoballoon=\"off\"\n".to_vec(),
-        ),
+        ("etc/xen/xl.conf".into(), 0o644, b"autoballoon=\"off\"\n".to_vec()),
         ("bin/xenstore-write".into(), 0o755, tools::read(&store)?),
     ];
     for tool in TOOLS {
@@ -73,18 +54,13 @@ pub fn files(xen: &XenFiles) -> Result<Vec<File>, LabError> {
 fn libexec(root: &Path) -> Result<String, LabError> {
     let dir = root.join("usr/lib");
     let entries = std::fs::read_dir(&dir).map_err(|e| LabError::at("listing", &dir, e))?;
-    let names = entries
-        .flatten()
-        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut found =
         names.filter(|name| name.starts_with("xen-") && dir.join(name).join("bin/xl").is_file());
-    found
-        .next()
-        .map(|name| format!("usr/lib/{name}/bin"))
-        .ok_or_else(|| LabError::Missing {
-            what: "Xen's tool 'xl'".into(),
-            tried: format!("{}/xen-*/bin", dir.display()),
-        })
+    found.next().map(|name| format!("usr/lib/{name}/bin")).ok_or_else(|| LabError::Missing {
+        what: "Xen's tool 'xl'".into(),
+        tried: format!("{}/xen-*/bin", dir.display()),
+    })
 }
 
 /// Where libraries are, in the packages, in the image and on this machine.
@@ -93,27 +69,20 @@ const GCC: &str = "libgcc_s.so.1";
 
 /// A library that is loaded without being named by a program.
 fn unnamed(root: &Path, name: &str) -> Result<PathBuf, LabError> {
-    let dirs = [
-        root.join(LIBRARIES),
-        root.join("usr").join(LIBRARIES),
-        Path::new("/").join(LIBRARIES),
-    ];
+    let dirs =
+        [root.join(LIBRARIES), root.join("usr").join(LIBRARIES), Path::new("/").join(LIBRARIES)];
     let mut files = dirs.into_iter().map(|dir| dir.join(name));
-    files
-        .find(|file| file.is_file())
-        .ok_or_else(|| LabError::Missing {
-            what: format!("the library {name}"),
-            tried: "the unpacked packages and this machine".into(),
-        })
+    files.find(|file| file.is_file()).ok_or_else(|| LabError::Missing {
+        what: format!("the library {name}"),
+        tried: "the unpacked packages and this machine".into(),
+    })
 }
 
 /// The libraries of a program, as path in the image and file here; asked of the dynamic loader,
 /// which prefers the unpacked packages and takes the rest from this machine.
 fn needed(root: &Path, program: &Path) -> Result<Vec<(String, PathBuf)>, LabError> {
     let dirs = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
-    let path = dirs
-        .map(|dir| root.join(dir).display().to_string())
-        .join(":");
+    let path = dirs.map(|dir| root.join(dir).display().to_string()).join(":");
     let mut command = Command::new(tools::need("ldd")?);
     let said = tools::run(command.arg(program).env("LD_LIBRARY_PATH", path))?;
     let mut found = Vec::new();
@@ -136,11 +105,7 @@ fn needed(root: &Path, program: &Path) -> Result<Vec<(String, PathBuf)>, LabErro
             let inside = name.trim_start_matches('/').to_owned();
             // The loader must be of the libc that goes with it.
             let packaged = root.join(&inside);
-            let from = if packaged.is_file() {
-                packaged
-            } else {
-                PathBuf::from(file)
-            };
+            let from = if packaged.is_file() { packaged } else { PathBuf::from(file) };
             found.push((inside, from));
         } else {
             found.push((format!("{LIBRARIES}/{name}"), PathBuf::from(file)));

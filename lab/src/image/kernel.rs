@@ -13,10 +13,7 @@ use crate::{LabError, tools};
 /// Takes the ELF kernel out of `bzimage` and writes it to `elf`, with the tool for its packing.
 pub fn extract(bzimage: &Path, elf: &Path) -> Result<(), LabError> {
     let image = tools::read(bzimage)?;
-    let wrong = |what: String| LabError::Format {
-        file: bzimage.display().to_string(),
-        what,
-    };
+    let wrong = |what: String| LabError::Format { file: bzimage.display().to_string(), what };
     let payload = payload(&image).ok_or_else(|| {
         wrong("not a bzImage of boot protocol 2.08 or later; use a distribution's kernel".into())
     })?;
@@ -88,9 +85,7 @@ fn unpack(tool: &str, payload: &[u8]) -> Result<Vec<u8>, LabError> {
         scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(payload)));
         child.wait_with_output()
     });
-    Ok(output
-        .map_err(|source| LabError::io(format!("reading from '{tool}'"), source))?
-        .stdout)
+    Ok(output.map_err(|source| LabError::io(format!("reading from '{tool}'"), source))?.stdout)
 }
 
 #[cfg(test)]
@@ -117,9 +112,7 @@ mod tests {
         let [plain, from, to] = [plain, from, to].map(|name| dir.path().join(name));
         let kernel = [ELF, &[7; 100_000]].concat();
         std::fs::write(&plain, &kernel).unwrap();
-        let mut packed = tools::run(Command::new("gzip").arg("-c").arg(&plain))
-            .unwrap()
-            .stdout;
+        let mut packed = tools::run(Command::new("gzip").arg("-c").arg(&plain)).unwrap().stdout;
         packed.extend_from_slice(&100_004_u32.to_le_bytes());
         std::fs::write(&from, bzimage(&packed)).unwrap();
         extract(&from, &to).unwrap();

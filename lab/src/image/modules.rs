@@ -41,11 +41,7 @@ impl Modules {
                 }
             }
         }
-        Ok(Modules {
-            dir: dir.to_owned(),
-            files,
-            builtin: builtin.lines().map(name_of).collect(),
-        })
+        Ok(Modules { dir: dir.to_owned(), files, builtin: builtin.lines().map(name_of).collect() })
     }
 
     /// These modules and all they need, as a line for `insmod` (file name, and the parameters

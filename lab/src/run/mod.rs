@@ -68,12 +68,7 @@ impl Run {
         let started = sweep::start_time(std::process::id()).unwrap_or_default();
         tools::write(&path, started.as_bytes())?;
         live().push((dir.clone(), id.clone()));
-        Ok(Run {
-            failed: depot.dir().join("failed").join(&id),
-            id,
-            dir,
-            _lock: lock,
-        })
+        Ok(Run { failed: depot.dir().join("failed").join(&id), id, dir, _lock: lock })
     }
 
     /// A file or folder of this run.
@@ -110,9 +105,7 @@ impl Run {
         let mut options = File::options();
         options.read(true).write(true).create_new(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(&path)
-            .map_err(|e| LabError::at("making", &path, e))?;
+        let file = options.open(&path).map_err(|e| LabError::at("making", &path, e))?;
         let sized = file.set_len(bytes);
         sized.map_err(|e| LabError::at("sizing", &path, e))?;
         // Taken now, so that a full file system is an error here and no bus error in a guest.

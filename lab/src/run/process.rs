@@ -63,9 +63,7 @@ pub(crate) fn spawn<S: AsRef<OsStr>>(
 ) -> Result<GuestProcess, LabError> {
     super::hold_when_ending();
     let out = File::create(log).map_err(|e| LabError::at("making", log, e))?;
-    let err = out
-        .try_clone()
-        .map_err(|e| LabError::at("sharing", log, e))?;
+    let err = out.try_clone().map_err(|e| LabError::at("sharing", log, e))?;
     let network = namespace.map(crate::network::open).transpose()?;
     let mut command = Command::new(tools::need("unshare")?);
     command
@@ -117,10 +115,7 @@ fn on_lasting_thread<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static
     });
     let (reply, answer) = channel();
     let job: Job = Box::new(move || drop(reply.send(act())));
-    let sent = thread
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .send(job);
+    let sent = thread.lock().unwrap_or_else(PoisonError::into_inner).send(job);
     match (sent, answer.recv()) {
         (Ok(()), Ok(value)) => value,
         // The jobs are the function above, which does not panic.

@@ -88,18 +88,12 @@ pub(super) fn remove_run(dir: &Path, id: &str) {
     });
     kill_all(&processes.collect::<Vec<(u32, String)>>());
     for_names(NAMESPACES, |name| {
-        if name
-            .strip_prefix(PREFIX)
-            .is_some_and(|rest| belongs(rest, id))
-        {
+        if name.strip_prefix(PREFIX).is_some_and(|rest| belongs(rest, id)) {
             remove_namespace(name);
         }
     });
     for_names("/dev/shm", |name| {
-        if name
-            .strip_prefix(PREFIX)
-            .is_some_and(|rest| belongs(rest, id))
-        {
+        if name.strip_prefix(PREFIX).is_some_and(|rest| belongs(rest, id)) {
             let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
         }
     });
@@ -108,17 +102,14 @@ pub(super) fn remove_run(dir: &Path, id: &str) {
 
 /// Whether `<id>-name` belongs to a run: `12-0-sw` to `12-0`, not to `12-01`.
 fn belongs(rest: &str, id: &str) -> bool {
-    rest.strip_prefix(id)
-        .is_some_and(|after| after.starts_with('-'))
+    rest.strip_prefix(id).is_some_and(|after| after.starts_with('-'))
 }
 
 /// Removes namespaces and regions of processes that no longer exist and whose folder is
 /// elsewhere or gone.
 fn remove_nameless() {
     let dead = |name: &str| {
-        let pid = name
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.split('-').next());
+        let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         pid.and_then(|pid| pid.parse::<u32>().ok())
             .is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
     };
@@ -154,10 +145,8 @@ fn remove_namespace(name: &str) {
 pub(super) fn kill_guest(holder: u32) {
     let children = std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children"));
     let children = children.unwrap_or_default();
-    let mut targets: Vec<i32> = children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .collect();
+    let mut targets: Vec<i32> =
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
     if targets.is_empty() {
         targets.push(holder.cast_signed());
     }
@@ -246,10 +235,7 @@ mod tests {
         let dead = dir.path().join("runs/999999999-0");
         std::fs::create_dir_all(&dead).unwrap();
         std::fs::write(dead.join("lock"), "").unwrap();
-        let mut child = std::process::Command::new("sleep")
-            .arg("1000")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let note = format!("{} {}\n", child.id(), start_time(child.id()).unwrap());
         // A number that now is another process: it must be left alone.
         let other = format!("{} 1\n", std::process::id());

@@ -22,13 +22,8 @@ fn debian(tool: &'static str) -> Result<&'static str, LabError> {
 pub(super) fn depends_on(package: &str, prefix: &str) -> Result<String, LabError> {
     let find = || -> Result<Option<String>, LabError> {
         let text = tools::text(debian("apt-cache")?, &["depends", package])?;
-        let needs = text
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("Depends: "));
-        Ok(needs
-            .map(str::trim)
-            .find(|name| name.starts_with(prefix))
-            .map(str::to_owned))
+        let needs = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        Ok(needs.map(str::trim).find(|name| name.starts_with(prefix)).map(str::to_owned))
     };
     // Without package lists it fails or finds nothing.
     match find() {
@@ -71,9 +66,7 @@ pub(super) fn download(packages: &[String], into: &Path) -> Result<(), LabError>
         let mut command = Command::new(debian("apt-get")?);
         command.current_dir(into).args(["-q", "download"]);
         // The folder may be one that apt's own user cannot enter.
-        command
-            .args(["-o", "APT::Sandbox::User=root"])
-            .args(packages);
+        command.args(["-o", "APT::Sandbox::User=root"]).args(packages);
         tools::run(&mut command)
     };
     if get().is_ok() {
@@ -92,10 +85,7 @@ pub(super) fn unpack(from: &Path, into: &Path) -> Result<(), LabError> {
         std::fs::read_dir(from).map_err(|source| LabError::at("listing", from, source))?;
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
     files.sort();
-    for file in files
-        .iter()
-        .filter(|file| file.extension().is_some_and(|e| e == "deb"))
-    {
+    for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "deb")) {
         let mut command = Command::new(debian("dpkg")?);
         tools::run(command.arg("-x").arg(file).arg(into))?;
     }
@@ -120,9 +110,7 @@ pub(super) fn install(depot: &Depot, packages: &[String]) -> Result<(), LabError
     }
     let get = || {
         let mut command = Command::new(debian("apt-get")?);
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .args(&options);
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(&options);
         command.args(["-q", "-y", "--no-install-recommends", "install"]);
         tools::run(command.args(packages))
     };
@@ -151,10 +139,8 @@ fn backports_list(depot: &Depot) -> Result<(Vec<String>, String), LabError> {
     let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
     let text = tools::text(debian("apt-get")?, &["indextargets", "--format", format])?;
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or_default();
+    let codename =
+        release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).unwrap_or_default();
     let main = text.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         (words.get(1..) == Some(&[codename, "main"])).then(|| words[0].to_owned())
@@ -165,11 +151,8 @@ fn backports_list(depot: &Depot) -> Result<(Vec<String>, String), LabError> {
     })?;
     let suite = format!("{codename}-backports");
     let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    let signed = if Path::new(keys).exists() {
-        format!("[signed-by={keys}] ")
-    } else {
-        String::new()
-    };
+    let signed =
+        if Path::new(keys).exists() { format!("[signed-by={keys}] ") } else { String::new() };
     let own = std::fs::read_to_string("/etc/apt/sources.list").unwrap_or_default();
     let list = depot.dir().join("apt/sources.list");
     let lists = depot.dir().join("apt/lists");
@@ -180,17 +163,13 @@ fn backports_list(depot: &Depot) -> Result<(Vec<String>, String), LabError> {
         format!("Dir::Etc::sourcelist={}", list.display()),
         format!("Dir::State::Lists={}", lists.display()),
     ];
-    let options = options
-        .into_iter()
-        .flat_map(|option| ["-o".to_owned(), option]);
+    let options = options.into_iter().flat_map(|option| ["-o".to_owned(), option]);
     Ok((options.collect(), suite))
 }
 
 fn update(options: &[String]) -> Result<(), LabError> {
     let mut command = Command::new(debian("apt-get")?);
-    command
-        .args(options)
-        .args(["-q", "-o", "APT::Sandbox::User=root", "update"]);
+    command.args(options).args(["-q", "-o", "APT::Sandbox::User=root", "update"]);
     tools::run(&mut command).map(drop)
 }
 

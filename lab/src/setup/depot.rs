@@ -163,10 +163,7 @@ impl Depot {
         if !elf.is_file() {
             return Err(missing_file(&root, "vmlinux.elf"));
         }
-        Ok(Kernel {
-            elf,
-            modules: modules(&root)?,
-        })
+        Ok(Kernel { elf, modules: modules(&root)? })
     }
 
     /// User-Mode Linux.
@@ -205,8 +202,7 @@ fn only(dir: &Path, prefix: &str, suffix: &str) -> Result<PathBuf, LabError> {
         .collect();
     names.sort();
     let name = names.first();
-    name.map(|name| dir.join(name))
-        .ok_or_else(|| missing_file(dir, &format!("{prefix}*{suffix}")))
+    name.map(|name| dir.join(name)).ok_or_else(|| missing_file(dir, &format!("{prefix}*{suffix}")))
 }
 
 fn missing_file(root: &Path, name: &str) -> LabError {

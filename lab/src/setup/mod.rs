@@ -61,9 +61,7 @@ fn install_tools(
         wanted.push(QEMU);
     }
     let missing = |wanted: &[(&str, &str)]| -> Vec<String> {
-        let missing = wanted
-            .iter()
-            .filter(|(tool, _)| tools::find(tool).is_none());
+        let missing = wanted.iter().filter(|(tool, _)| tools::find(tool).is_none());
         let mut packages: Vec<String> = missing.map(|(_, package)| (*package).into()).collect();
         packages.dedup();
         packages

@@ -66,19 +66,10 @@ pub(super) fn with_shape(pair: CorePair, size: usize, shape: Shape) -> Result<f6
 
 fn look(pair: CorePair, size: usize) -> Result<(f64, Shape), LimitsError> {
     let shared = Shared::new(2 * DIRECTION_BYTES)?;
-    let mut best = (
-        f64::INFINITY,
-        Shape {
-            chunk: CHUNKS[0],
-            slots: 2,
-        },
-    );
+    let mut best = (f64::INFINITY, Shape { chunk: CHUNKS[0], slots: 2 });
     for ring in RINGS {
         for chunk in CHUNKS.into_iter().filter(|c| *c <= size) {
-            let shape = Shape {
-                chunk,
-                slots: (ring / chunk) as u64,
-            };
+            let shape = Shape { chunk, slots: (ring / chunk) as u64 };
             let time = time_shape(pair, &shared, shape, size, BATCHES_LOOKING)?;
             if time < best.0 {
                 best = (time, shape);
@@ -103,10 +94,8 @@ fn time_shape(
     on_two_cores(
         pair,
         || {
-            let (mut out, mut back) = (
-                End::new(shared, 0, shape),
-                End::new(shared, DIRECTION_BYTES, shape),
-            );
+            let (mut out, mut back) =
+                (End::new(shared, 0, shape), End::new(shared, DIRECTION_BYTES, shape));
             let (sent, mut received) = (vec![3u8; size], vec![0u8; size]);
             let mut best = f64::INFINITY;
             // The first batch only warms up.
@@ -122,10 +111,8 @@ fn time_shape(
             Ok(best * 1e6 / (2 * rounds) as f64)
         },
         || {
-            let (mut out, mut back) = (
-                End::new(shared, DIRECTION_BYTES, shape),
-                End::new(shared, 0, shape),
-            );
+            let (mut out, mut back) =
+                (End::new(shared, DIRECTION_BYTES, shape), End::new(shared, 0, shape));
             let (sent, mut received) = (vec![4u8; size], vec![0u8; size]);
             for _ in 0..rounds * (batches as usize + 1) {
                 back.receive(black_box(&mut received))?;
@@ -149,13 +136,7 @@ struct End<'a> {
 
 impl<'a> End<'a> {
     fn new(shared: &'a Shared, base: usize, shape: Shape) -> End<'a> {
-        End {
-            shared,
-            base,
-            shape,
-            mine: 0,
-            theirs: 0,
-        }
+        End { shared, base, shape, mine: 0, theirs: 0 }
     }
 
     fn slot(&self) -> usize {
@@ -176,9 +157,7 @@ impl<'a> End<'a> {
             self.shared.write(self.slot(), part);
             self.mine += 1;
             // SYNC POINT: pairs with the acquire load in `receive`.
-            self.shared
-                .word(self.base + HEAD)
-                .store(self.mine, Ordering::Release);
+            self.shared.word(self.base + HEAD).store(self.mine, Ordering::Release);
         }
         Ok(())
     }
@@ -199,9 +178,7 @@ impl<'a> End<'a> {
             self.mine += 1;
             if self.mine.is_multiple_of(publish_every) {
                 // SYNC POINT: pairs with the acquire load in `send`.
-                self.shared
-                    .word(self.base + TAIL)
-                    .store(self.mine, Ordering::Release);
+                self.shared.word(self.base + TAIL).store(self.mine, Ordering::Release);
             }
         }
         Ok(())
@@ -216,10 +193,7 @@ mod tests {
     #[test]
     fn the_pipeline_delivers_every_byte_over_many_laps() {
         let shared = Shared::new(2 * DIRECTION_BYTES).unwrap();
-        let shape = Shape {
-            chunk: 512,
-            slots: 4,
-        };
+        let shape = Shape { chunk: 512, slots: 4 };
         let message: Vec<u8> = (0..10_000u32).map(|i| (i * 7 % 251) as u8).collect();
         std::thread::scope(|scope| {
             scope.spawn(|| {

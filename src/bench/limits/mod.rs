@@ -69,14 +69,8 @@ pub fn core_pair() -> Option<CorePair> {
     let allowed = raw::allowed_cores();
     let (&first, rest) = allowed.split_first()?;
     let siblings = siblings_of(first);
-    let second = rest
-        .iter()
-        .find(|c| !siblings.contains(c))
-        .or(rest.first())?;
-    Some(CorePair {
-        first,
-        second: *second,
-    })
+    let second = rest.iter().find(|c| !siblings.contains(c)).or(rest.first())?;
+    Some(CorePair { first, second: *second })
 }
 
 /// Hardware threads of the same physical core, as `0,4` or `0-1` in sysfs; only itself when not readable.
@@ -158,10 +152,7 @@ pub fn measure() -> Result<Limits, LimitsError> {
 }
 
 fn pass() -> Result<Limits, LimitsError> {
-    let mut limits = Limits {
-        memcpy_mbytes_per_s: memcpy()?,
-        ..Limits::default()
-    };
+    let mut limits = Limits { memcpy_mbytes_per_s: memcpy()?, ..Limits::default() };
     let Some(pair) = core_pair() else {
         limits.skipped = Some(
             "only one core is available to this process, so nothing can go between two: \
@@ -172,14 +163,10 @@ fn pass() -> Result<Limits, LimitsError> {
     };
     limits.cell_us = Some(cell::half_round_trip_us(pair)?);
     for size in TWO_COPY_SIZES {
-        limits
-            .two_copy_us
-            .insert(size as u64, copy::half_round_trip_us(pair, size)?);
+        limits.two_copy_us.insert(size as u64, copy::half_round_trip_us(pair, size)?);
     }
     for size in TCP_SIZES {
-        limits
-            .tcp_us
-            .insert(size as u64, tcp::half_round_trip_us(pair, size)?);
+        limits.tcp_us.insert(size as u64, tcp::half_round_trip_us(pair, size)?);
     }
     Ok(limits)
 }
@@ -196,9 +183,7 @@ pub fn better(mut a: Limits, b: &Limits) -> Limits {
 
 fn merge(into: &mut BTreeMap<u64, f64>, from: &BTreeMap<u64, f64>, pick: fn(f64, f64) -> f64) {
     for (size, value) in from {
-        into.entry(*size)
-            .and_modify(|best| *best = pick(*best, *value))
-            .or_insert(*value);
+        into.entry(*size).and_modify(|best| *best = pick(*best, *value)).or_insert(*value);
     }
 }
 
@@ -211,10 +196,7 @@ fn memcpy() -> Result<BTreeMap<u64, f64>, LimitsError> {
             if let Some(core) = core {
                 raw::pin_to(core);
             }
-            sizes
-                .into_iter()
-                .map(|s| (s as u64, copy::memcpy_mbytes_per_s(s)))
-                .collect()
+            sizes.into_iter().map(|s| (s as u64, copy::memcpy_mbytes_per_s(s))).collect()
         };
         join(thread::Builder::new().spawn_scoped(scope, work)?)
     })
@@ -242,9 +224,7 @@ fn on_two_cores<T: Send>(
 }
 
 fn join<T>(handle: thread::ScopedJoinHandle<'_, T>) -> Result<T, LimitsError> {
-    handle
-        .join()
-        .map_err(|_| LimitsError::Thread("it panicked".to_owned()))
+    handle.join().map_err(|_| LimitsError::Thread("it panicked".to_owned()))
 }
 
 #[cfg(test)]
@@ -274,10 +254,7 @@ mod tests {
             memcpy_mbytes_per_s: BTreeMap::from([(1024, rate)]),
             ..Limits::default()
         };
-        assert_eq!(
-            better(pass(0.1, 0.3, 10.0), &pass(0.2, 0.2, 20.0)),
-            pass(0.1, 0.2, 20.0)
-        );
+        assert_eq!(better(pass(0.1, 0.3, 10.0), &pass(0.2, 0.2, 20.0)), pass(0.1, 0.2, 20.0));
     }
 
     /// One test for all, since they take the machine's cores; it claims order, not speed.

@@ -62,10 +62,7 @@ impl Shared {
     #[inline]
     fn check(&self, offset: usize, len: usize) {
         let end = offset.checked_add(len);
-        assert!(
-            end.is_some_and(|e| e <= self.map.len()),
-            "{offset}+{len} is outside the mapping"
-        );
+        assert!(end.is_some_and(|e| e <= self.map.len()), "{offset}+{len} is outside the mapping");
     }
 }
 
@@ -96,9 +93,7 @@ pub(super) fn allowed_cores() -> Vec<usize> {
     }
     let limit = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
     // SAFETY: the core number is below CPU_SETSIZE, the number of bits of the set.
-    (0..limit)
-        .filter(|core| unsafe { libc::CPU_ISSET(*core, &set) })
-        .collect()
+    (0..limit).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
 }
 
 /// Keeps this thread on `core`. Failure leaves it where it is: the figure is then merely less good.

@@ -85,10 +85,7 @@ fn accept_from(listener: &TcpListener, near: &TcpStream) -> io::Result<TcpStream
             Err(e) => return Err(e),
         }
     }
-    Err(io::Error::new(
-        ErrorKind::TimedOut,
-        "our own connection did not arrive within 5 s",
-    ))
+    Err(io::Error::new(ErrorKind::TimedOut, "our own connection did not arrive within 5 s"))
 }
 
 fn send(stream: &mut TcpStream, message: &[u8]) -> Result<(), LimitsError> {

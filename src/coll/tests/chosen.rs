@@ -19,26 +19,16 @@ fn worlds() -> Vec<World> {
     let hosts = [one, two, each_its_own];
     let with_cores = |cores| hosts.iter().map(move |hosts| (hosts.clone(), cores));
     let all = with_cores(Some(2)).chain(with_cores(None));
-    all.map(|(hosts, cores)| World {
-        hosts,
-        cores,
-        seed: 7,
-    })
-    .collect()
+    all.map(|(hosts, cores)| World { hosts, cores, seed: 7 }).collect()
 }
 
 fn pattern(rank: usize, bytes: usize) -> Vec<u8> {
-    (0..bytes)
-        .map(|i| (i * 7 + rank * 13 + i / 251) as u8)
-        .collect()
+    (0..bytes).map(|i| (i * 7 + rank * 13 + i / 251) as u8).collect()
 }
 
 #[test]
 fn whatever_is_chosen_for_moving_bytes_is_right() {
-    for (world, total) in worlds()
-        .iter()
-        .flat_map(|w| SIZES.map(move |total| (w, total)))
-    {
+    for (world, total) in worlds().iter().flat_map(|w| SIZES.map(move |total| (w, total))) {
         let n = world.size();
         let nothing = vec![vec![]; n];
         let recv: Vec<_> = (0..n).map(|r| pattern(r, total)).collect();
@@ -54,9 +44,8 @@ fn whatever_is_chosen_for_moving_bytes_is_right() {
 
         let send: Vec<_> = (0..n).map(|r| pattern(r, block * n)).collect();
         let part = |from: usize, to: usize| send[from][to * block..][..block].to_vec();
-        let transposed: Vec<Vec<u8>> = (0..n)
-            .map(|to| (0..n).flat_map(|from| part(from, to)).collect())
-            .collect();
+        let transposed: Vec<Vec<u8>> =
+            (0..n).map(|to| (0..n).flat_map(|from| part(from, to)).collect()).collect();
         let alltoall = |shape: &Shape, s: &mut Schedule| coll::alltoall(shape, block, false, s);
         world.check_moves("alltoall", alltoall, &send, &room, &transposed);
 
@@ -74,69 +63,43 @@ fn whatever_is_chosen_for_moving_bytes_is_right() {
 
 #[test]
 fn whatever_is_chosen_for_reductions_is_right() {
-    for (world, bytes) in worlds()
-        .iter()
-        .flat_map(|w| SIZES.map(move |bytes| (w, bytes)))
-    {
+    for (world, bytes) in worlds().iter().flat_map(|w| SIZES.map(move |bytes| (w, bytes))) {
         let n = world.size();
         let bytes = bytes / (8 * n) * (8 * n);
         let vectors: Vec<_> = (0..n).map(|r| pattern(r, bytes)).collect();
         let add = |a: Vec<u8>, b: &Vec<u8>| -> Vec<u8> {
-            a.chunks(8)
-                .zip(b.chunks(8))
-                .flat_map(|(a, b)| sum(a, b))
-                .collect()
+            a.chunks(8).zip(b.chunks(8)).flat_map(|(a, b)| sum(a, b)).collect()
         };
         let total = vectors[1..].iter().fold(vectors[0].clone(), add);
         let operation: (usize, Combine) = (8, sum);
         for commutative in [false, true] {
-            let operands = Operands {
-                bytes,
-                element_size: 8,
-                commutative,
-                in_place: false,
-            };
+            let operands = Operands { bytes, element_size: 8, commutative, in_place: false };
             let buffers = |r: usize| (vectors[r].clone(), vec![0; bytes]);
             let build = |shape: &Shape, s: &mut Schedule| coll::allreduce(shape, operands, s);
             let all = vec![total.clone(); n];
-            world.check("allreduce", operation, build, buffers, |o| {
-                super::same(o, &all)
-            });
+            world.check("allreduce", operation, build, buffers, |o| super::same(o, &all));
 
             let mut root = vec![vec![0; bytes]; n];
             root[4] = total.clone();
             let build = |shape: &Shape, s: &mut Schedule| coll::reduce(shape, operands, 4, s);
-            world.check("reduce", operation, build, buffers, |o| {
-                super::same(o, &root)
-            });
+            world.check("reduce", operation, build, buffers, |o| super::same(o, &root));
 
             let block = bytes / n;
-            let parts: Vec<_> = (0..n)
-                .map(|r| total[r * block..][..block].to_vec())
-                .collect();
+            let parts: Vec<_> = (0..n).map(|r| total[r * block..][..block].to_vec()).collect();
             let buffers = |r: usize| (vectors[r].clone(), vec![0; block]);
             let build = |shape: &Shape, s: &mut Schedule| {
                 coll::reduce_scatter(shape, operands, Counts::Equal(block), s);
             };
-            world.check("reduce_scatter", operation, build, buffers, |o| {
-                super::same(o, &parts)
-            });
+            world.check("reduce_scatter", operation, build, buffers, |o| super::same(o, &parts));
         }
     }
 }
 
 #[test]
 fn every_rank_makes_the_same_choice() {
-    for (world, bytes) in worlds()
-        .iter()
-        .flat_map(|w| SIZES.map(move |bytes| (w, bytes)))
-    {
-        let operands = Operands {
-            bytes,
-            element_size: 8,
-            commutative: bytes % 3 == 0,
-            in_place: false,
-        };
+    for (world, bytes) in worlds().iter().flat_map(|w| SIZES.map(move |bytes| (w, bytes))) {
+        let operands =
+            Operands { bytes, element_size: 8, commutative: bytes % 3 == 0, in_place: false };
         let choices = |rank| {
             let shape = world.shape(rank);
             let reductions = (

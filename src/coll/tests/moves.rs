@@ -11,11 +11,7 @@ use super::{Rng, for_many_seeds};
 
 /// A length of a few bytes, often none.
 fn length(rng: &mut Rng) -> usize {
-    if rng.below(6) == 0 {
-        0
-    } else {
-        1 + rng.below(40)
-    }
+    if rng.below(6) == 0 { 0 } else { 1 + rng.below(40) }
 }
 
 /// Blocks in random order with gaps between them: lengths, displacements, and the length of it all.
@@ -44,12 +40,7 @@ fn nobody_leaves_a_barrier_before_everybody_came() {
     use BarrierAlgorithm::{Dissemination, Linear, TwoLevel};
     for_many_seeds(|world, _| {
         let shape = world.shape(0);
-        for algorithm in [
-            Linear,
-            Dissemination,
-            TwoLevel,
-            coll::choose::barrier(&shape),
-        ] {
+        for algorithm in [Linear, Dissemination, TwoLevel, coll::choose::barrier(&shape)] {
             let build =
                 |shape: &coll::Shape, s: &mut coll::Schedule| barrier_with(algorithm, shape, s);
             let op = super::sim::NO_OPERATION;
@@ -80,9 +71,7 @@ fn a_broadcast_gives_everyone_the_bytes_of_the_root() {
         let recv = buffers(rng, vec![bytes; world.size()]);
         let wanted = vec![recv[root].clone(); world.size()];
         let nothing = vec![vec![]; world.size()];
-        let chain = Chain {
-            segment: 1 + rng.below(9),
-        };
+        let chain = Chain { segment: 1 + rng.below(9) };
         for algorithm in [Linear, Binomial, ScatterAllgather, chain, TwoLevel] {
             let build = |shape: &coll::Shape, s: &mut coll::Schedule| {
                 bcast_with(algorithm, shape, bytes, root as u32, s);
@@ -129,9 +118,8 @@ fn a_scatter_gives_everyone_its_block_of_the_root() {
         let mut send = vec![vec![]; n];
         send[root] = rng.bytes(n * block);
         let mut recv = buffers(rng, vec![block; n]);
-        let mut wanted: Vec<Vec<u8>> = (0..n)
-            .map(|r| send[root][r * block..][..block].to_vec())
-            .collect();
+        let mut wanted: Vec<Vec<u8>> =
+            (0..n).map(|r| send[root][r * block..][..block].to_vec()).collect();
         if in_place {
             recv[root].clear();
             wanted[root].clear();
@@ -155,14 +143,8 @@ fn gatherv_and_scatterv_use_the_layout_of_the_root_and_leave_its_gaps_alone() {
         let (displs, end) = layout(rng, &counts);
         let at = |r: usize| displs[r]..displs[r] + counts[r];
         let blocks = |shape: &coll::Shape| match shape.rank() as usize == root {
-            true => Blocks::Listed {
-                counts: &counts,
-                displs: &displs,
-            },
-            false => Blocks::Listed {
-                counts: &[],
-                displs: &[],
-            },
+            true => Blocks::Listed { counts: &counts, displs: &displs },
+            false => Blocks::Listed { counts: &[], displs: &[] },
         };
 
         let mut parts = buffers(rng, counts.iter().copied());
@@ -208,10 +190,7 @@ fn an_allgather_puts_every_block_in_its_place_everywhere() {
         };
         let blocks = |r: u32| match equal {
             true => Blocks::Equal(block),
-            false => Blocks::Listed {
-                counts: &counts,
-                displs: &layouts[r as usize].0,
-            },
+            false => Blocks::Listed { counts: &counts, displs: &layouts[r as usize].0 },
         };
         let send = buffers(rng, counts.iter().copied());
         let mut recv = buffers(rng, layouts.iter().map(|(_, end)| *end));
@@ -251,12 +230,7 @@ fn an_alltoall_transposes_the_blocks() {
         let mut send = buffers(rng, vec![n * block; n]);
         let mut recv = buffers(rng, vec![n * block; n]);
         let wanted: Vec<Vec<u8>> = (0..n)
-            .map(|r| {
-                send.iter()
-                    .flat_map(|s| &s[r * block..][..block])
-                    .copied()
-                    .collect()
-            })
+            .map(|r| send.iter().flat_map(|s| &s[r * block..][..block]).copied().collect())
             .collect();
         if in_place {
             recv = send;
@@ -278,15 +252,13 @@ fn an_alltoall_transposes_the_blocks() {
 fn an_alltoallv_moves_every_block_between_layouts_of_each_ranks_own() {
     for_many_seeds(|world, rng| {
         let (n, in_place) = (world.size(), rng.coin());
-        let mut counts: Vec<Vec<usize>> = (0..n)
-            .map(|_| (0..n).map(|_| length(rng)).collect())
-            .collect();
+        let mut counts: Vec<Vec<usize>> =
+            (0..n).map(|_| (0..n).map(|_| length(rng)).collect()).collect();
         if in_place {
             (0..n).for_each(|a| (0..a).for_each(|b| counts[a][b] = counts[b][a]));
         }
-        let wanted_counts: Vec<Vec<usize>> = (0..n)
-            .map(|r| (0..n).map(|from| counts[from][r]).collect())
-            .collect();
+        let wanted_counts: Vec<Vec<usize>> =
+            (0..n).map(|r| (0..n).map(|from| counts[from][r]).collect()).collect();
         let from: Vec<_> = counts.iter().map(|c| layout(rng, c)).collect();
         let into: Vec<_> = wanted_counts.iter().map(|c| layout(rng, c)).collect();
         let mut send = buffers(rng, from.iter().map(|l| l.1));
@@ -305,14 +277,8 @@ fn an_alltoallv_moves_every_block_between_layouts_of_each_ranks_own() {
         }
         let build = |shape: &coll::Shape, s: &mut coll::Schedule| {
             let r = shape.rank() as usize;
-            let from = Blocks::Listed {
-                counts: &counts[r],
-                displs: &from[r].0,
-            };
-            let into = Blocks::Listed {
-                counts: &wanted_counts[r],
-                displs: &into[r].0,
-            };
+            let from = Blocks::Listed { counts: &counts[r], displs: &from[r].0 };
+            let into = Blocks::Listed { counts: &wanted_counts[r], displs: &into[r].0 };
             coll::alltoallv(shape, from, into, in_place, s);
         };
         world.check_moves("alltoallv", build, &send, &recv, &wanted);

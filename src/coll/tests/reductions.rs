@@ -29,10 +29,7 @@ fn compose(f: &[u8], g: &[u8]) -> [u8; SIZE] {
 
 /// Neither commutes nor associates, as rounding does not, only worse.
 fn scramble(a: &[u8], b: &[u8]) -> [u8; SIZE] {
-    number(a)
-        .wrapping_mul(31)
-        .wrapping_add(number(b).rotate_left(7))
-        .to_le_bytes()
+    number(a).wrapping_mul(31).wrapping_add(number(b).rotate_left(7)).to_le_bytes()
 }
 
 /// Random vectors, one for each rank, and how to combine them.
@@ -46,18 +43,9 @@ impl Vectors {
     fn random(world: &World, rng: &mut Rng, elements: usize) -> Vectors {
         let commutative = rng.coin();
         let bytes = elements * SIZE;
-        let operands = Operands {
-            bytes,
-            element_size: SIZE,
-            commutative,
-            in_place: rng.coin(),
-        };
+        let operands = Operands { bytes, element_size: SIZE, commutative, in_place: rng.coin() };
         let vectors = (0..world.size()).map(|_| rng.bytes(bytes)).collect();
-        Vectors {
-            operands,
-            combine: if commutative { sum } else { compose },
-            vectors,
-        }
+        Vectors { operands, combine: if commutative { sum } else { compose }, vectors }
     }
 
     /// The vectors of the first `count` ranks, combined from the left.
@@ -110,9 +98,7 @@ fn a_reduction_leaves_the_operands_combined_in_order_at_the_root() {
                 true => v.buffers(r, v.operands.in_place, v.operands.bytes),
                 false => (v.vectors[r].clone(), vec![]),
             };
-            world.check(&name, (SIZE, v.combine), build, buffers, |o| {
-                same(o, &wanted)
-            });
+            world.check(&name, (SIZE, v.combine), build, buffers, |o| same(o, &wanted));
         }
     });
 }
@@ -140,9 +126,7 @@ fn an_allreduce_leaves_the_operands_combined_in_order_everywhere() {
             let build =
                 |shape: &Shape, s: &mut Schedule| allreduce_with(algorithm, shape, v.operands, s);
             let buffers = |r| v.buffers(r, v.operands.in_place, v.operands.bytes);
-            world.check(&name, (SIZE, v.combine), build, buffers, |o| {
-                same(o, &wanted)
-            });
+            world.check(&name, (SIZE, v.combine), build, buffers, |o| same(o, &wanted));
         }
     });
 }
@@ -159,13 +143,9 @@ fn an_allreduce_leaves_the_same_bits_everywhere_though_the_operation_does_not_as
             let build =
                 |shape: &Shape, s: &mut Schedule| allreduce_with(algorithm, shape, v.operands, s);
             let buffers = |r| v.buffers(r, v.operands.in_place, v.operands.bytes);
-            world.check(
-                &format!("{algorithm:?}"),
-                (SIZE, scramble),
-                build,
-                buffers,
-                |o| same(o, &vec![o.recv[0].clone(); world.size()]),
-            );
+            world.check(&format!("{algorithm:?}"), (SIZE, scramble), build, buffers, |o| {
+                same(o, &vec![o.recv[0].clone(); world.size()])
+            });
         }
     });
 }
@@ -191,11 +171,7 @@ fn a_reduce_scatter_leaves_each_rank_its_block_of_the_result() {
             }
             let name = format!("reduce_scatter {algorithm:?} {counts:?} {:?}", v.operands);
             let build = |shape: &Shape, s: &mut Schedule| {
-                let counts = if equal {
-                    Counts::Equal(block)
-                } else {
-                    Counts::Listed(&counts)
-                };
+                let counts = if equal { Counts::Equal(block) } else { Counts::Listed(&counts) };
                 reduce_scatter_with(algorithm, shape, v.operands, counts, s);
             };
             let buffers = |r: usize| v.buffers(r, v.operands.in_place, counts[r]);
@@ -221,14 +197,10 @@ fn a_scan_combines_up_to_each_rank_and_an_exscan_up_to_the_one_before() {
         let buffers = |r| v.buffers(r, in_place, v.operands.bytes);
         let inclusive: Vec<_> = (1..=n).map(|count| v.of_first(count)).collect();
         let build = |shape: &Shape, s: &mut Schedule| coll::scan(shape, v.operands, s);
-        world.check("scan", (SIZE, v.combine), build, buffers, |o| {
-            same(o, &inclusive)
-        });
+        world.check("scan", (SIZE, v.combine), build, buffers, |o| same(o, &inclusive));
         let mut exclusive = vec![buffers(0).1];
         exclusive.extend(inclusive[..n - 1].iter().cloned());
         let build = |shape: &Shape, s: &mut Schedule| coll::exscan(shape, v.operands, s);
-        world.check("exscan", (SIZE, v.combine), build, buffers, |o| {
-            same(o, &exclusive)
-        });
+        world.check("exscan", (SIZE, v.combine), build, buffers, |o| same(o, &exclusive));
     });
 }

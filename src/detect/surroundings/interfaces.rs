@@ -63,11 +63,7 @@ const IFF_UP: u64 = libc::IFF_UP as u64;
 const IFF_LOOPBACK: u64 = libc::IFF_LOOPBACK as u64;
 
 pub(super) fn look(root: &Root) -> Vec<Interface> {
-    let mut addresses = if root.is_live() {
-        live_addresses()
-    } else {
-        BTreeMap::new()
-    };
+    let mut addresses = if root.is_live() { live_addresses() } else { BTreeMap::new() };
     let mut names = root.names("/sys/class/net");
     // Without sysfs, as in a bare namespace, the addresses still name their interfaces.
     names.extend(addresses.keys().cloned());
@@ -197,11 +193,9 @@ mod tests {
     #[test]
     fn the_loopback_of_this_machine_is_found_with_its_address() {
         let all = look(&Root::new(Path::new("/")));
-        let lo = all.iter().find(|i| {
-            i.addresses
-                .iter()
-                .any(|a| a.ip == IpAddr::V4(Ipv4Addr::LOCALHOST))
-        });
+        let lo = all
+            .iter()
+            .find(|i| i.addresses.iter().any(|a| a.ip == IpAddr::V4(Ipv4Addr::LOCALHOST)));
         assert_eq!(lo.unwrap().addresses[0].prefix, 8);
     }
 

@@ -75,14 +75,12 @@ pub(super) fn look(root: &Root) -> Machine {
 fn cpu_model(root: &Root) -> Option<String> {
     let reading = root.text("/proc/cpuinfo");
     let text = reading.text()?;
-    ["model name", "cpu", "Processor", "host"]
-        .iter()
-        .find_map(|wanted| {
-            text.lines().find_map(|line| {
-                let (name, value) = line.split_once(':')?;
-                (name.trim() == *wanted).then(|| value.trim().to_owned())
-            })
+    ["model name", "cpu", "Processor", "host"].iter().find_map(|wanted| {
+        text.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            (name.trim() == *wanted).then(|| value.trim().to_owned())
         })
+    })
 }
 
 /// The number of processors in a list such as `0-3,8,10-11`; parts that are no numbers count
@@ -97,9 +95,7 @@ fn count_cpu_list(list: &str) -> u32 {
             }
         }
     };
-    list.split(',')
-        .filter_map(count)
-        .fold(0, u32::saturating_add)
+    list.split(',').filter_map(count).fold(0, u32::saturating_add)
 }
 
 fn affinity() -> Option<u32> {
@@ -122,11 +118,7 @@ pub(super) fn clock(root: &Root) -> Clock {
     let available = line(root, &format!("{SOURCE}/available_clocksource"));
     Clock {
         current: line(root, &format!("{SOURCE}/current_clocksource")),
-        available: available
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
+        available: available.unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
     }
 }
 

@@ -158,23 +158,14 @@ fn persistent_memory(root: &Root) -> Vec<RegionHint> {
     let hint = |kind, name: &str, bytes| {
         let place = format!("/dev/{name}");
         let obstacle = obstacle(root, &place);
-        RegionHint {
-            kind,
-            place,
-            bytes,
-            bytes_free: None,
-            obstacle,
-        }
+        RegionHint { kind, place, bytes, bytes_free: None, obstacle }
     };
     let blocks = root.names("/sys/block");
-    let pmem = blocks
-        .iter()
-        .filter(|name| name.starts_with("pmem"))
-        .map(|name| {
-            // Disks count in sectors of 512 bytes, whatever their own.
-            let bytes = number(format!("/sys/block/{name}/size")).and_then(|n| n.checked_mul(512));
-            hint(RegionKind::Pmem, name, bytes)
-        });
+    let pmem = blocks.iter().filter(|name| name.starts_with("pmem")).map(|name| {
+        // Disks count in sectors of 512 bytes, whatever their own.
+        let bytes = number(format!("/sys/block/{name}/size")).and_then(|n| n.checked_mul(512));
+        hint(RegionKind::Pmem, name, bytes)
+    });
     let memories = root.names("/sys/bus/dax/devices");
     let dax = memories.iter().map(|name| {
         let bytes = number(format!("/sys/bus/dax/devices/{name}/size"));
@@ -188,11 +179,7 @@ fn dev_shm(root: &Root) -> Option<RegionHint> {
     if !root.exists(place) {
         return None;
     }
-    let space = if root.is_live() {
-        space(&root.path(place))
-    } else {
-        None
-    };
+    let space = if root.is_live() { space(&root.path(place)) } else { None };
     Some(RegionHint {
         kind: RegionKind::DevShm,
         place: place.to_owned(),
@@ -259,9 +246,7 @@ fn obstacle(root: &Root, path: &str) -> Option<String> {
         Ok(found) if found.file_type().is_char_device() => "device",
         _ => "file",
     };
-    Some(format!(
-        "{path}: {error}; this {what} must be readable and writable for the job's user"
-    ))
+    Some(format!("{path}: {error}; this {what} must be readable and writable for the job's user"))
 }
 
 #[cfg(test)]
@@ -294,12 +279,7 @@ mod tests {
     #[test]
     fn a_resource_file_of_nonsense_gives_no_size() {
         let dir = tempfile::tempdir().unwrap();
-        for text in [
-            "",
-            "\n\n0x5 0x1 0x0",
-            "\n\nfoo",
-            "\n\n0x0 0xffffffffffffffff 0",
-        ] {
+        for text in ["", "\n\n0x5 0x1 0x0", "\n\nfoo", "\n\n0x0 0xffffffffffffffff 0"] {
             put(dir.path(), "d/resource", text);
             assert_eq!(bar_bytes(&Root::new(dir.path()), "/d", 2), None, "{text:?}");
         }

@@ -26,10 +26,7 @@ impl Job {
         let bytes = std::mem::take(&mut self.partial_report);
         let mut reports = bytes.chunks_exact(REPORT_BYTES);
         for report in &mut reports {
-            if let Some(report) = report
-                .first_chunk()
-                .and_then(|chunk| Report::decode(*chunk))
-            {
+            if let Some(report) = report.first_chunk().and_then(|chunk| Report::decode(*chunk)) {
                 self.take_report(report);
             }
         }
@@ -158,8 +155,5 @@ fn not_started(program: &str, rank: u32, step: Step, errno: c_int) -> LaunchErro
             return LaunchError::System { what, source };
         }
     };
-    LaunchError::NotExecutable {
-        program: program.to_owned(),
-        reason,
-    }
+    LaunchError::NotExecutable { program: program.to_owned(), reason }
 }

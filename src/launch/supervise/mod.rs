@@ -45,14 +45,8 @@ const MAX_UNREAD: usize = 64 << 10;
 const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
 /// Signals the launcher takes through a descriptor.
-const TAKEN: [c_int; 6] = [
-    libc::SIGINT,
-    libc::SIGTERM,
-    libc::SIGHUP,
-    libc::SIGQUIT,
-    libc::SIGTSTP,
-    libc::SIGCONT,
-];
+const TAKEN: [c_int; 6] =
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP, libc::SIGCONT];
 
 /// Starts the job of `plan` and sees it to its end.
 pub(super) fn supervise(
@@ -90,9 +84,7 @@ struct Mask(libc::sigset_t);
 
 impl Mask {
     fn take() -> Result<Self, LaunchError> {
-        sys::block_signals(&TAKEN)
-            .map(Self)
-            .map_err(LaunchError::system("blocking signals"))
+        sys::block_signals(&TAKEN).map(Self).map_err(LaunchError::system("blocking signals"))
     }
 }
 
@@ -200,10 +192,7 @@ impl Job {
         let Stage::Draining(until) = self.stage else {
             return false;
         };
-        let reading = self
-            .ranks
-            .iter()
-            .any(|rank| rank.out.is_some() || rank.err.is_some());
+        let reading = self.ranks.iter().any(|rank| rank.out.is_some() || rank.err.is_some());
         let read = !reading || Instant::now() >= until;
         read && self.out.wants().is_none() && self.err.wants().is_none()
     }
@@ -230,16 +219,8 @@ impl Job {
             }
         }
         for (index, rank) in self.ranks.iter().enumerate() {
-            let reading = if rank.answers.len() < MAX_UNREAD {
-                libc::POLLIN
-            } else {
-                0
-            };
-            let writing = if rank.answers.is_empty() {
-                0
-            } else {
-                libc::POLLOUT
-            };
+            let reading = if rank.answers.len() < MAX_UNREAD { libc::POLLIN } else { 0 };
+            let writing = if rank.answers.is_empty() { 0 } else { libc::POLLOUT };
             for (fd, events, source) in [
                 (&rank.pmi, reading | writing, Source::Pmi(index)),
                 (&rank.out, libc::POLLIN, Source::RankOut(index)),
@@ -263,11 +244,7 @@ impl Job {
         let deadline = match self.stage {
             Stage::Settling(at) | Stage::Stopping(at) | Stage::Draining(at) => at,
             // In the background a terminal is not watched: look again when in the foreground.
-            _ if self
-                .keeper
-                .as_ref()
-                .is_some_and(|keeper| keeper.typed.is_some()) =>
-            {
+            _ if self.keeper.as_ref().is_some_and(|keeper| keeper.typed.is_some()) => {
                 return 500;
             }
             Stage::Running | Stage::Killing | Stage::Closing => return -1,
@@ -366,12 +343,7 @@ impl Job {
         if matches!(self.stage, Stage::Running | Stage::Settling(_)) {
             let place = self.elsewhere.places.get(rank).cloned().unwrap_or_default();
             let (rank, last_words) = (rank as u32, String::new());
-            self.suspects.push(RankFailure {
-                rank,
-                place,
-                cause,
-                last_words,
-            });
+            self.suspects.push(RankFailure { rank, place, cause, last_words });
         }
     }
 
@@ -424,20 +396,13 @@ impl Job {
     /// What came of the job, said on standard error too when it failed.
     fn outcome(mut self) -> Result<Outcome, LaunchError> {
         for (index, rank) in self.ranks.iter_mut().enumerate() {
-            rank.out_lines
-                .finish(index as u32, self.tagged, &mut self.out);
-            rank.err_lines
-                .finish(index as u32, self.tagged, &mut self.err);
+            rank.out_lines.finish(index as u32, self.tagged, &mut self.out);
+            rank.err_lines.finish(index as u32, self.tagged, &mut self.err);
         }
         if let Some(error) = self.not_started.take() {
             return Err(error);
         }
-        let worst = self
-            .ranks
-            .iter()
-            .filter_map(|rank| rank.ended)
-            .max()
-            .unwrap_or(0);
+        let worst = self.ranks.iter().filter_map(|rank| rank.ended).max().unwrap_or(0);
         let exit_code = match (&self.failed, self.interrupted) {
             (_, Some(signal)) => 128 + signal,
             (Some(failure), None) => failure.cause.exit_code(),
@@ -447,11 +412,7 @@ impl Job {
             self.err.say(&failure.obituary(self.ranks.len()));
         }
         self.flush();
-        Ok(Outcome {
-            exit_code,
-            failed: self.failed,
-            captured: self.captured,
-        })
+        Ok(Outcome { exit_code, failed: self.failed, captured: self.captured })
     }
 
     /// Writes what is left; a signal cuts it short.

@@ -81,11 +81,7 @@ impl Job {
                     }
                     self.send_answers(to as usize);
                 }
-                Action::Abort {
-                    rank,
-                    code,
-                    message,
-                } => {
+                Action::Abort { rank, code, message } => {
                     self.suspect(rank as usize, FailureCause::Abort { code, message });
                 }
                 Action::Nonsense(rank, error) => {
@@ -121,8 +117,7 @@ impl Job {
         match read_piece(&mut rank.out) {
             Some(bytes) if self.capture && index == 0 => self.captured.extend(bytes),
             Some(bytes) => {
-                rank.out_lines
-                    .forward(number, &bytes, at_once, tagged, &mut self.out);
+                rank.out_lines.forward(number, &bytes, at_once, tagged, &mut self.out);
             }
             None => {
                 if rank.out.is_none() {
@@ -144,8 +139,7 @@ impl Job {
         match read_piece(&mut rank.err) {
             Some(bytes) => {
                 rank.last_words.hear(&bytes);
-                rank.err_lines
-                    .forward(number, &bytes, at_once, tagged, &mut self.err);
+                rank.err_lines.forward(number, &bytes, at_once, tagged, &mut self.err);
                 true
             }
             None => {

@@ -88,21 +88,9 @@ impl Claim {
         [
             ("version", self.version, ours.version),
             ("number of slots", self.slots, ours.slots),
-            (
-                "cells of a ring",
-                1 << self.cells_log2,
-                1 << ours.cells_log2,
-            ),
-            (
-                "bulk bytes of a ring",
-                1 << self.bulk_log2,
-                1 << ours.bulk_log2,
-            ),
-            (
-                "lease time (64 ms times two to the power)",
-                self.lease,
-                ours.lease,
-            ),
+            ("cells of a ring", 1 << self.cells_log2, 1 << ours.cells_log2),
+            ("bulk bytes of a ring", 1 << self.bulk_log2, 1 << ours.bulk_log2),
+            ("lease time (64 ms times two to the power)", self.lease, ours.lease),
         ]
         .into_iter()
         .find(|(_, found, expected)| found != expected)
@@ -149,12 +137,9 @@ pub(super) fn attach(
             }
             let place = place.to_owned();
             return Err(match found.and_then(|found| found.difference(&ours)) {
-                Some((field, found, expected)) => DeviceError::OtherConfiguration {
-                    place,
-                    field,
-                    found,
-                    expected,
-                },
+                Some((field, found, expected)) => {
+                    DeviceError::OtherConfiguration { place, field, found, expected }
+                }
                 None => DeviceError::OtherProgram { place },
             });
         }
@@ -164,9 +149,7 @@ pub(super) fn attach(
         // Whether it is ours or another's that is there now, the next round finds out.
         let _ = page.exchange_u64(CLAIM_OFFSET, word, ours.encode(nonce));
     }
-    Err(DeviceError::Restless {
-        place: place.to_owned(),
-    })
+    Err(DeviceError::Restless { place: place.to_owned() })
 }
 
 fn region_id(page: &Local, claim: u64, place: &str) -> Result<u64, DeviceError> {
@@ -179,9 +162,7 @@ fn region_id(page: &Local, claim: u64, place: &str) -> Result<u64, DeviceError> 
         let fresh = random & !NONCE_MASK | claim & NONCE_MASK;
         let _ = page.exchange_u64(ID_OFFSET, id, fresh);
     }
-    Err(DeviceError::Restless {
-        place: place.to_owned(),
-    })
+    Err(DeviceError::Restless { place: place.to_owned() })
 }
 
 const WORDS: usize = PAGE / 8;

@@ -42,11 +42,7 @@ pub struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self {
-            slots: None,
-            geometry: Geometry::default(),
-            lease: LeaseTime::DEFAULT,
-        }
+        Self { slots: None, geometry: Geometry::default(), lease: LeaseTime::DEFAULT }
     }
 }
 
@@ -54,6 +50,12 @@ impl Default for Wanted {
 /// power of two, up to a minute. It beats 32 times as often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseTime(u8);
+
+impl Default for LeaseTime {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
 
 impl LeaseTime {
     const UNIT: Duration = Duration::from_millis(64);
@@ -66,11 +68,7 @@ impl LeaseTime {
     #[must_use]
     pub fn at_least(wanted: Duration) -> Self {
         let fits = |exponent: &u8| Self(*exponent).span() >= wanted;
-        Self(
-            (0..Self::EXPONENT_MAX)
-                .find(fits)
-                .unwrap_or(Self::EXPONENT_MAX),
-        )
+        Self((0..Self::EXPONENT_MAX).find(fits).unwrap_or(Self::EXPONENT_MAX))
     }
 
     pub(super) fn from_exponent(exponent: u8) -> Option<Self> {
@@ -120,13 +118,9 @@ impl DeviceLayout {
         let start = (LEASES_OFFSET + slots as usize * LINE).next_multiple_of(PAGE);
         let left = bytes.saturating_sub(start as u64);
         let geometry = plan(Some(left), slots, wanted.geometry).map_err(|error| match error {
-            PlanError::TooSmall {
-                members, needed, ..
-            } => PlanError::TooSmall {
-                members,
-                needed: needed + start as u64,
-                available: bytes,
-            },
+            PlanError::TooSmall { members, needed, .. } => {
+                PlanError::TooSmall { members, needed: needed + start as u64, available: bytes }
+            }
             other => other,
         })?;
         let section = SectionLayout::new(slots, geometry)?;
@@ -163,10 +157,7 @@ impl DeviceLayout {
         if slot < members {
             Ok(slot as usize)
         } else {
-            Err(LayoutError::NoSuchMember {
-                index: slot,
-                members,
-            })
+            Err(LayoutError::NoSuchMember { index: slot, members })
         }
     }
 }
@@ -189,10 +180,7 @@ mod tests {
     #[test]
     fn the_refusal_of_a_small_device_names_the_bytes_that_are_enough() {
         for slots in [None, Some(2), Some(64)] {
-            let wanted = Wanted {
-                slots,
-                ..Wanted::default()
-            };
+            let wanted = Wanted { slots, ..Wanted::default() };
             let Err(PlanError::TooSmall { needed, .. }) = DeviceLayout::plan(0, &wanted) else {
                 panic!("nothing is enough")
             };
@@ -211,10 +199,7 @@ mod tests {
     #[test]
     fn slots_that_cannot_be_are_refused() {
         for slots in [0, SLOTS_MAX + 1, u32::MAX] {
-            let wanted = Wanted {
-                slots: Some(slots),
-                ..Wanted::default()
-            };
+            let wanted = Wanted { slots: Some(slots), ..Wanted::default() };
             assert!(DeviceLayout::plan(1 << 30, &wanted).is_err());
         }
     }

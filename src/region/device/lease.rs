@@ -62,11 +62,8 @@ impl Lease {
     fn beat_until_stopped(&self, every: std::time::Duration) {
         let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         while !*stopped && self.beat() {
-            stopped = self
-                .stop
-                .wait_timeout(stopped, every)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            stopped =
+                self.stop.wait_timeout(stopped, every).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -102,12 +99,8 @@ impl Guard {
             stop: Condvar::new(),
         });
         // From here on the slot is given back whatever happens.
-        let mut guard = Self {
-            lease: Arc::clone(&lease),
-            section,
-            heart: None,
-            process: std::process::id(),
-        };
+        let mut guard =
+            Self { lease: Arc::clone(&lease), section, heart: None, process: std::process::id() };
         let heart = std::thread::Builder::new()
             .name("cohost-lease".to_owned())
             // It does next to nothing, and small guests have many ranks.
@@ -128,11 +121,7 @@ impl Drop for Guard {
             // A forked child inherits this value, but neither the thread nor the lease.
             return;
         }
-        *self
-            .lease
-            .stopped
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *self.lease.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.lease.stop.notify_all();
         if let Some(heart) = self.heart.take() {
             let _ = heart.join();
@@ -169,10 +158,7 @@ impl<'a> Table<'a> {
 
     /// The line of a slot.
     pub(super) fn line(&self, slot: u32) -> Result<Local, DeviceError> {
-        let offset = self
-            .layout
-            .lease_offset(slot)
-            .map_err(crate::region::RegionError::from)?;
+        let offset = self.layout.lease_offset(slot).map_err(crate::region::RegionError::from)?;
         Ok(self.device.sub(offset, LINE))
     }
 
@@ -184,9 +170,8 @@ impl<'a> Table<'a> {
         time: LeaseTime,
         place: &str,
     ) -> Result<u32, DeviceError> {
-        let lines: Vec<Local> = (0..self.layout.slots())
-            .map(|slot| self.line(slot))
-            .collect::<Result<_, _>>()?;
+        let lines: Vec<Local> =
+            (0..self.layout.slots()).map(|slot| self.line(slot)).collect::<Result<_, _>>()?;
         let mut sights: Vec<Option<Sight>> = vec![None; lines.len()];
         let mut patience = Patience::new(time.span());
         loop {
@@ -212,10 +197,7 @@ impl<'a> Table<'a> {
                 return Ok(slot);
             }
         }
-        Err(DeviceError::Full {
-            place: place.to_owned(),
-            slots: self.layout.slots(),
-        })
+        Err(DeviceError::Full { place: place.to_owned(), slots: self.layout.slots() })
     }
 }
 
@@ -226,11 +208,7 @@ fn look(line: &Local, sight: &mut Option<Sight>) {
     match sight {
         Some(seen) => seen.alive |= (epoch, beat) != (seen.epoch, seen.beat),
         None => {
-            *sight = Some(Sight {
-                epoch,
-                beat,
-                alive: false,
-            });
+            *sight = Some(Sight { epoch, beat, alive: false });
         }
     }
 }

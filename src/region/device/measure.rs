@@ -52,10 +52,7 @@ impl fmt::Display for Speed {
 /// Reads the first page of `device` for a moment. Reads only, and takes below 2 ms in all.
 pub(super) fn measure(device: &Remote) -> Speed {
     let private = Remote::new(std::sync::Arc::new(Mapping::heap(PAGE)));
-    Speed {
-        device_bytes_per_s: bytes_per_s(device),
-        private_bytes_per_s: bytes_per_s(&private),
-    }
+    Speed { device_bytes_per_s: bytes_per_s(device), private_bytes_per_s: bytes_per_s(&private) }
 }
 
 fn bytes_per_s(memory: &Remote) -> f64 {
@@ -91,10 +88,7 @@ mod tests {
 
     #[test]
     fn sixteen_times_slower_is_uncached_and_ten_times_is_not() {
-        let speed = |device_bytes_per_s| Speed {
-            device_bytes_per_s,
-            private_bytes_per_s: 10e9,
-        };
+        let speed = |device_bytes_per_s| Speed { device_bytes_per_s, private_bytes_per_s: 10e9 };
         assert!(speed(0.6e9).is_uncached());
         assert!(!speed(1e9).is_uncached());
     }

@@ -3,8 +3,8 @@
 //!
 //! | part | who writes it |
 //! |---|---|
-//! | header page: the claim, the region's id, a pulse ([`claim`]) | everybody, by compare-and-swap or addition only |
-//! | table of leases, a line for each slot ([`lease`]) | everybody by compare-and-swap, else its owner |
+//! | header page: the claim, the region's id, a pulse (`claim.rs`) | everybody, by compare-and-swap or addition only |
+//! | table of leases, a line for each slot (`lease.rs`) | everybody by compare-and-swap, else its owner |
 //! | one section for each slot ([`crate::region::layout`]) | the slot's owner |
 //!
 //! The kinds of devices differ only in how their memory is found and mapped: [`super::ivshmem`],
@@ -168,18 +168,9 @@ impl Device {
     /// # Errors
     /// When it is too small (with the exact number of bytes needed), or in use by others.
     pub fn open(memory: Memory, wanted: &Wanted) -> Result<Self, DeviceError> {
-        let Memory {
-            kind,
-            place,
-            writable,
-            readable,
-        } = memory;
-        let layout = DeviceLayout::plan(writable.len() as u64, wanted).map_err(|source| {
-            DeviceError::TooSmall {
-                place: place.clone(),
-                source,
-            }
-        })?;
+        let Memory { kind, place, writable, readable } = memory;
+        let layout = DeviceLayout::plan(writable.len() as u64, wanted)
+            .map_err(|source| DeviceError::TooSmall { place: place.clone(), source })?;
         let device = Local::new(writable);
         let seen = match readable {
             Some(mapping) if mapping.len() == device.len() => Remote::new(mapping),
@@ -187,16 +178,7 @@ impl Device {
         };
         let attached = attach(&device.sub(0, PAGE), &layout, wanted.lease, &place)?;
         let speed = measure::measure(&seen);
-        Ok(Self {
-            kind,
-            place,
-            layout,
-            wanted: *wanted,
-            device,
-            seen,
-            attached,
-            speed,
-        })
+        Ok(Self { kind, place, layout, wanted: *wanted, device, seen, attached, speed })
     }
 
     /// What kind of device it is.
@@ -260,9 +242,7 @@ impl Device {
         let epoch = getrandom::u64().map_err(DeviceError::Random)?.max(1);
         let page = self.device.sub(0, PAGE);
         if page.load_u64(layout::CLAIM_OFFSET) != self.attached.word {
-            return Err(DeviceError::Restless {
-                place: self.place.clone(),
-            });
+            return Err(DeviceError::Restless { place: self.place.clone() });
         }
         let table = Table::new(&self.device, &self.layout);
         let slot = table.take(epoch, self.wanted.lease, &self.place)?;
@@ -274,19 +254,10 @@ impl Device {
         // The magic number first, so that nobody takes a half-cleared header for one.
         section.store_u64(MAGIC_OFFSET, 0);
         section.clear(0, self.section_layout().header_bytes());
-        let identity = Identity {
-            layout: self.section_layout(),
-            index: slot,
-            epoch,
-        };
+        let identity = Identity { layout: self.section_layout(), index: slot, epoch };
         let backing = Backing::Device(Some(guard.lease()));
         let mapping = Mapping::part(&section, Box::new(guard));
-        Ok(OwnSection::new(
-            identity,
-            mapping,
-            backing,
-            Protection::Device,
-        ))
+        Ok(OwnSection::new(identity, mapping, backing, Protection::Device))
     }
 
     /// The section of another slot, as its owner described it (the member index is the slot), seen

@@ -16,11 +16,7 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new(span: Duration) -> Self {
-        Self {
-            left: span,
-            step: span / STEPS,
-            last: Instant::now(),
-        }
+        Self { left: span, step: span / STEPS, last: Instant::now() }
     }
 
     /// Waits for a step; false when the while is over.

@@ -105,14 +105,8 @@ pub(super) fn give(gntalloc: File, domain: u16, pages: u32) -> io::Result<(Mappi
     // SAFETY: the message has room for the references of all its pages, which is what the call
     // writes besides the index.
     unsafe { ioctl::call(gntalloc.as_fd(), ALLOC, message.0.as_mut_slice()) }?;
-    let references = (0..pages as usize)
-        .map(|i| message.u32_at(HEAD + 4 * i))
-        .collect();
-    let undo = Undo {
-        file: gntalloc,
-        request: DEALLOC,
-        range: range(&message, pages),
-    };
+    let references = (0..pages as usize).map(|i| message.u32_at(HEAD + 4 * i)).collect();
+    let undo = Undo { file: gntalloc, request: DEALLOC, range: range(&message, pages) };
     let map = MmapOptions::new()
         .offset(message.index())
         .len(pages as usize * PAGE)
@@ -126,11 +120,8 @@ pub(super) fn take(gntdev: File, domain: u16, references: &[u32]) -> io::Result<
     let mut message = Message::map(domain, references);
     // SAFETY: the call reads as many references as the message says it has, and writes the index.
     unsafe { ioctl::call(gntdev.as_fd(), MAP, message.0.as_mut_slice()) }?;
-    let undo = Undo {
-        file: gntdev,
-        request: UNMAP,
-        range: range(&message, references.len() as u32),
-    };
+    let undo =
+        Undo { file: gntdev, request: UNMAP, range: range(&message, references.len() as u32) };
     let map = MmapOptions::new()
         .offset(message.index())
         .len(references.len() * PAGE)
@@ -139,11 +130,7 @@ pub(super) fn take(gntdev: File, domain: u16, references: &[u32]) -> io::Result<
 }
 
 fn range(message: &Message, count: u32) -> Range {
-    Range {
-        index: message.index(),
-        count,
-        padding: 0,
-    }
+    Range { index: message.index(), count, padding: 0 }
 }
 
 fn held(map: MmapRaw, undo: Undo) -> Mapping {
@@ -166,11 +153,7 @@ mod tests {
     #[test]
     fn a_request_for_pages_has_the_fields_where_the_kernel_looks_for_them() {
         let message = Message::alloc(7, 3);
-        let bytes: Vec<u8> = message
-            .0
-            .iter()
-            .flat_map(|word| word.to_ne_bytes())
-            .collect();
+        let bytes: Vec<u8> = message.0.iter().flat_map(|word| word.to_ne_bytes()).collect();
         assert_eq!(bytes.len(), 32);
         assert_eq!(bytes[..4], [7, 0, 0, 0]);
         assert_eq!(bytes[4..8], 3_u32.to_ne_bytes());
@@ -187,13 +170,7 @@ mod tests {
 
     #[test]
     fn what_is_no_xen_device_is_an_error() {
-        let null = || {
-            File::options()
-                .read(true)
-                .write(true)
-                .open("/dev/null")
-                .unwrap()
-        };
+        let null = || File::options().read(true).write(true).open("/dev/null").unwrap();
         assert!(give(null(), 1, 1).is_err());
         assert!(take(null(), 1, &[1]).is_err());
     }

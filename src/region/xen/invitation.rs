@@ -84,11 +84,7 @@ impl Invitation {
             .map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]))
             .collect();
         Ok(Self {
-            identity: Identity {
-                layout,
-                index,
-                epoch,
-            },
+            identity: Identity { layout, index, epoch },
             domain: (domain != UNKNOWN).then_some(domain),
             references,
         })
@@ -109,15 +105,9 @@ mod tests {
     fn invitation(geometry: Geometry, index: u32, domain: Option<u16>) -> Invitation {
         let layout = SectionLayout::new(2, geometry).unwrap();
         Invitation {
-            identity: Identity {
-                layout,
-                index,
-                epoch: 0x0123_4567_89ab_cdef,
-            },
+            identity: Identity { layout, index, epoch: 0x0123_4567_89ab_cdef },
             domain,
-            references: (0..layout.total_bytes() as u32 / 4096)
-                .map(|i| i * 7)
-                .collect(),
+            references: (0..layout.total_bytes() as u32 / 4096).map(|i| i * 7).collect(),
         }
     }
 
@@ -137,10 +127,7 @@ mod tests {
             |bytes: &[u8], geometry, me| Invitation::decode(bytes, geometry, me).unwrap_err().0;
         assert_eq!(why(&bytes, Geometry::default(), 1), "geometry");
         assert_eq!(why(&bytes, Geometry::MIN, 0), "member index");
-        assert_eq!(
-            why(&bytes[..bytes.len() - 1], Geometry::MIN, 1),
-            "number of pages"
-        );
+        assert_eq!(why(&bytes[..bytes.len() - 1], Geometry::MIN, 1), "number of pages");
         assert_eq!(why(&[9; 100], Geometry::MIN, 1), "version");
         assert_eq!(why(&[], Geometry::MIN, 1), "length");
     }

@@ -59,11 +59,7 @@ pub fn grant(
                  /sys/module/xen_gntalloc/parameters/limit, raise it as root"
             ),
         })?;
-    let invitation = Invitation {
-        identity,
-        domain: ours,
-        references,
-    };
+    let invitation = Invitation { identity, domain: ours, references };
     // Fresh pages are zero, as those of the heap are.
     let section = OwnSection::new(identity, mapping, Backing::Heap, Protection::Hypervisor);
     Ok((section, invitation))
@@ -103,13 +99,7 @@ pub fn map(
     })?;
     let whole = Remote::new(std::sync::Arc::new(mapping));
     let place = format!("pages granted by domain {domain}");
-    Ok(PeerSection::within(
-        whole,
-        &invitation.identity,
-        me,
-        Protection::Hypervisor,
-        &place,
-    )?)
+    Ok(PeerSection::within(whole, &invitation.identity, me, Protection::Hypervisor, &place)?)
 }
 
 fn open(devices: &Path, name: &str) -> Result<File, DeviceError> {
@@ -135,9 +125,7 @@ mod tests {
     #[test]
     fn outside_of_xen_the_missing_device_is_named_with_the_remedy() {
         let nowhere = Path::new("/nonexistent");
-        let said = grant(nowhere, None, 1, Geometry::MIN, 0)
-            .unwrap_err()
-            .to_string();
+        let said = grant(nowhere, None, 1, Geometry::MIN, 0).unwrap_err().to_string();
         assert!(said.contains("modprobe xen-gntalloc"), "{said}");
     }
 
@@ -147,27 +135,18 @@ mod tests {
         for name in ["gntalloc", "gntdev"] {
             std::os::unix::fs::symlink("/dev/null", directory.path().join(name)).unwrap();
         }
-        let said = grant(directory.path(), None, 1, Geometry::MIN, 0)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            said.contains("domain 1") && said.contains("limit"),
-            "{said}"
-        );
+        let said = grant(directory.path(), None, 1, Geometry::MIN, 0).unwrap_err().to_string();
+        assert!(said.contains("domain 1") && said.contains("limit"), "{said}");
         let layout = SectionLayout::new(2, Geometry::MIN).unwrap();
         let mut invitation = Invitation {
             identity: Identity::fresh(layout, 0).unwrap(),
             domain: None,
             references: vec![1; layout.total_bytes() / PAGE],
         };
-        let said = map(directory.path(), 2, &invitation, 1)
-            .unwrap_err()
-            .to_string();
+        let said = map(directory.path(), 2, &invitation, 1).unwrap_err().to_string();
         assert!(said.contains("domain 2"), "{said}");
         invitation.references.pop();
-        let said = map(directory.path(), 2, &invitation, 1)
-            .unwrap_err()
-            .to_string();
+        let said = map(directory.path(), 2, &invitation, 1).unwrap_err().to_string();
         assert!(said.contains("pages were granted"), "{said}");
     }
 }

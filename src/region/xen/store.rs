@@ -19,20 +19,12 @@ const REQUEST: u32 = 1;
 
 /// The domain this machine is, if XenStore says so.
 pub(super) fn own_domain(xenbus: &Path) -> Option<u16> {
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(xenbus)
-        .ok()?;
+    let mut file =
+        File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(xenbus).ok()?;
     file.write_all(&question("domid")).ok()?;
     let head: [u8; HEAD] = read_exactly(&mut file, HEAD).ok()?.try_into().ok()?;
     let payload = read_exactly(&mut file, answer_bytes(&head)?).ok()?;
-    std::str::from_utf8(&payload)
-        .ok()?
-        .trim_end_matches('\0')
-        .parse()
-        .ok()
+    std::str::from_utf8(&payload).ok()?.trim_end_matches('\0').parse().ok()
 }
 
 fn question(name: &str) -> Vec<u8> {
@@ -76,11 +68,7 @@ fn read_exactly(file: &mut File, bytes: usize) -> io::Result<Vec<u8>> {
 }
 
 fn wait(file: &File) -> io::Result<()> {
-    let mut poll = libc::pollfd {
-        fd: file.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let millis = PATIENCE.as_millis() as libc::c_int;
     // SAFETY: one structure, valid for the call.
     match unsafe { libc::poll(&raw mut poll, 1, millis) } {

@@ -35,6 +35,8 @@ fn result(
         (0..launches).map(|i| t * (1.0 + (i * 37 % 101) as f64 / 1000.0)).collect();
     let mean = samples_us.iter().sum::<f64>() / launches as f64;
     BenchResult {
+        clock_drift_ppm: None,
+        clock_uncertainty_ppm: None,
         benchmark: benchmark.into(),
         layout: layout.into(),
         path: path.into(),

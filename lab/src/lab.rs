@@ -83,7 +83,8 @@ impl LabOptions {
         }
     }
 
-    fn check(&self) -> Result<(), LabError> {
+    /// Refuses what cannot be met, before anything is made; [`Lab::up`] does so too.
+    pub fn check(&self) -> Result<(), LabError> {
         let wrong = |text: String| Err(LabError::Options(text));
         if !(1..=200).contains(&self.hosts) || !(1..=200).contains(&self.vms) {
             return wrong(format!("layout {}x{}: each must be 1 to 200", self.hosts, self.vms));

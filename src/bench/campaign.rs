@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::clocks::Drift;
+use super::in_job::LastLine;
 use super::kernels::memory_bytes;
 use super::limits::{LimitsError, better};
 use super::name::Benchmark;
@@ -66,6 +68,14 @@ pub enum CampaignError {
         /// What the launcher said.
         source: LaunchError,
     },
+    /// Where a layout was to be measured could not be made ready.
+    #[error("cannot measure layout {layout}: {reason}")]
+    Venue {
+        /// Which one.
+        layout: Layout,
+        /// Why not, with the remedy.
+        reason: String,
+    },
     /// The limits could not be measured.
     #[error(transparent)]
     Limits(#[from] LimitsError),
@@ -110,6 +120,9 @@ impl Verdict {
 
 /// Where the campaign speaks and how it starts jobs: tests put something else in each place.
 pub struct Stage<'a> {
+    /// Makes the place ready where a layout is measured, before its limits are; tells what is there when that
+    /// is not this machine.
+    pub open: &'a mut dyn FnMut(Layout) -> Result<Option<Provenance>, String>,
     /// Starts one job and waits for its end.
     pub launch: &'a mut dyn FnMut(&RunOptions) -> Result<Outcome, LaunchError>,
     /// Measures the machine's limits.
@@ -172,14 +185,29 @@ impl Campaign {
         Ok(())
     }
 
+    /// Memory that the buffers of all ranks of a layout take at most, in bytes.
+    #[must_use]
+    pub fn buffer_bytes(&self, layout: Layout) -> u64 {
+        let ranks = u32::try_from(layout.ranks(self.ranks_per_vm)).unwrap_or(u32::MAX);
+        let largest = self.work.sizes.iter().max().copied().unwrap_or(0);
+        let needs = self.work.benchmarks.iter();
+        let needs = needs.map(|b| memory_bytes(*b, ranks, largest, self.work.off_cache));
+        needs.max().unwrap_or(0)
+    }
+
     /// Carries everything out. What was measured before an error or interruption is in the tables and the file.
     ///
     /// # Errors
     /// [`CampaignError`].
     pub fn run(&self, stage: &mut Stage<'_>) -> Result<Verdict, CampaignError> {
         self.check()?;
+        let there = match self.layouts.first() {
+            Some(first) => self.open(*first, 0, stage)?,
+            None => None,
+        };
         let gathered = provenance::gather();
-        (stage.print)(&text::opening(gathered.provenance(), &self.work.benchmarks))?;
+        let place = there.as_ref().unwrap_or(gathered.provenance());
+        (stage.print)(&text::opening(place, &self.work.benchmarks))?;
         (stage.progress)(0, self.launches(), "limits of this machine");
         let mut limits = (stage.limits)()?;
         let mut best = limits.clone();
@@ -198,6 +226,10 @@ impl Campaign {
             if index > 0 {
                 // The cores a hypervisor gives us change within minutes, and the distance between them with it:
                 // a table is compared with what the machine allowed just before.
+                if let Err(error) = self.open(layout, done, stage) {
+                    outcome = Err(error);
+                    break;
+                }
                 (stage.progress)(done, self.launches(), "limits of this machine");
                 limits = (stage.limits)()?;
                 best = better(best, &limits);
@@ -220,8 +252,22 @@ impl Campaign {
         if let Some(comparison) = text::comparison(&all, &best) {
             (stage.print)(&comparison)?;
         }
-        self.write(gathered.finish(), best, &all)?;
+        let provenance = match there {
+            Some(there) => Provenance { steal_us: stolen_us(&all), ..there },
+            None => gathered.finish(),
+        };
+        self.write(provenance, best, &all)?;
         outcome.map(|()| verdict)
+    }
+
+    fn open(
+        &self,
+        layout: Layout,
+        done: u64,
+        stage: &mut Stage<'_>,
+    ) -> Result<Option<Provenance>, CampaignError> {
+        (stage.progress)(done, self.launches(), &format!("layout {layout}"));
+        (stage.open)(layout).map_err(|reason| CampaignError::Venue { layout, reason })
     }
 
     fn launches(&self) -> u64 {
@@ -330,9 +376,16 @@ pub(super) fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
         return Err(format!("it ended with exit code {}", outcome.exit_code));
     }
     let output = String::from_utf8_lossy(&outcome.captured);
-    let lines = output.lines().filter(|line| !line.trim().is_empty());
-    let samples = lines.map(|line| {
-        serde_json::from_str::<Sample>(line).map_err(|e| {
+    let mut lines: Vec<_> = output.lines().filter(|line| !line.trim().is_empty()).collect();
+    // One rank alone has no other's clock to compare with.
+    let last = lines.last().and_then(|line| serde_json::from_str::<LastLine>(line).ok());
+    if last.is_some() {
+        lines.pop();
+    }
+    let clock = last.map(|last| last.clock);
+    let samples = lines.into_iter().map(|line| {
+        let sample = serde_json::from_str::<Sample>(line);
+        sample.map(|sample| Sample { clock, ..sample }).map_err(|e| {
             let start: String = line.chars().take(80).collect();
             format!("rank 0 printed {start:?}, which is no sample ({e})")
         })
@@ -344,6 +397,12 @@ pub(super) fn samples_of(outcome: &Outcome) -> Result<Vec<Sample>, String> {
 pub(super) fn is_interrupted(outcome: &Outcome) -> bool {
     let signals = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
     outcome.failed.is_none() && signals.iter().any(|s| outcome.exit_code == 128 + s)
+}
+
+/// Time stolen from the ranks' machines in all samples, in microseconds.
+fn stolen_us(all: &[Series]) -> f64 {
+    let samples = all.iter().flat_map(|series| series.samples.values()).flatten();
+    samples.map(|s| s.cpu_us.steal * s.repetitions as f64).sum()
 }
 
 /// Sorts the samples of one layout into one series for each benchmark, in the order in which they came.
@@ -377,6 +436,7 @@ pub(crate) fn document(provenance: Provenance, limits: Limits, all: &[Series]) -
 fn results_of(series: &Series) -> Vec<BenchResult> {
     let one = |(bytes, samples): (&u64, &Vec<Sample>)| -> Option<BenchResult> {
         let summary = series.summary(*bytes)?;
+        let clock = samples.iter().filter_map(|s| s.clock).reduce(Drift::worse);
         let active = series.benchmark.active_ranks(series.ranks);
         let mean = |value: fn(&CpuTime) -> f64| {
             samples.iter().map(|s| value(&s.cpu_us)).sum::<f64>() / samples.len().max(1) as f64
@@ -402,6 +462,8 @@ fn results_of(series: &Series) -> Vec<BenchResult> {
                 steal: mean(|c| c.steal),
             },
             samples_us: samples.iter().map(|s| s.t_max_us).collect(),
+            clock_drift_ppm: clock.map(|c| c.ppm),
+            clock_uncertainty_ppm: clock.map(|c| c.uncertainty_ppm),
         })
     };
     series.samples.iter().filter_map(one).collect()

@@ -8,6 +8,7 @@ const FILE: &str = "layouts = [\"1x2\", \"2x1\"]\nbenchmarks = [\"PingPong\"]\nr
 
 fn good(options: &RunOptions) -> Outcome {
     let sample = super::super::worker::Sample {
+        clock: None,
         benchmark: "PingPong".into(),
         ranks: options.ranks,
         path: "tcp".into(),
@@ -37,6 +38,7 @@ fn carry_out(text: &str, dir: &Path, mut job: impl FnMut(usize, &RunOptions) -> 
         Some(&dir.join("r.json")),
         &"cohost".into(),
         &mut Stage {
+            open: &mut |_| Ok(None),
             launch: &mut |options| {
                 *started.borrow_mut() += 1;
                 let n = *started.borrow();

@@ -32,6 +32,7 @@ fn line(benchmark: &str, options: &RunOptions, bytes: u64, t: f64) -> String {
         t_avg_us: t,
         cpu_us: CpuTime::default(),
         defects: None,
+        clock: None,
     };
     format!("{}\n", serde_json::to_string(&sample).unwrap())
 }
@@ -56,6 +57,7 @@ fn carry_out(
 ) -> Seen {
     let (mut printed, mut complaints, mut started) = (String::new(), String::new(), Vec::new());
     let result = campaign.run(&mut Stage {
+        open: &mut |_| Ok(None),
         launch: &mut |options| {
             started.push(options.clone());
             job(started.len(), options)
@@ -89,8 +91,12 @@ fn every_layout_is_launched_afresh_as_often_as_asked() {
 #[test]
 fn a_launch_that_fails_is_said_and_left_out_and_the_rest_counts() {
     let seen = carry_out(&campaign(&["1x2"], 3), |n, options| {
-        let failure =
-            RankFailure { rank: 1, cause: FailureCause::Exit(7), last_words: String::new() };
+        let failure = RankFailure {
+            place: String::new(),
+            rank: 1,
+            cause: FailureCause::Exit(7),
+            last_words: String::new(),
+        };
         Ok(match n {
             2 => Outcome { exit_code: 7, failed: Some(failure), ..good(options) },
             _ => good(options),

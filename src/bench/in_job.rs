@@ -1,12 +1,14 @@
 //! A benchmark inside a job: as a rank of a campaign, which prints samples, or under another launcher, where
 //! rank 0 prints the tables itself.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::campaign::{collect, defects, document, print_to_stdout};
+use super::clocks::Drift;
 use super::limits::{self, LimitsError};
 use super::provenance;
 use super::text::{self, Series};
@@ -48,14 +50,36 @@ pub enum InJobError {
 /// [`InJobError`].
 pub fn worker(work: &Work) -> Result<(), InJobError> {
     let job = crate::init().map_err(|source| InJobError::Job { action: "join", source })?;
-    worker::run(job.world(), work, &mut |sample| {
-        let mut line = serde_json::to_string(&sample)?;
-        line.push('\n');
-        let mut out = io::stdout().lock();
-        out.write_all(line.as_bytes())?;
-        out.flush()
-    })?;
+    let clock = worker::run(job.world(), work, &mut print_line)?;
+    if let Some(clock) = clock {
+        print_line(LastLine { clock })?;
+    }
     job.finalize().map_err(|source| InJobError::Job { action: "leave", source })
+}
+
+/// What rank 0 of a campaign prints after its samples.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct LastLine {
+    /// The clock that strayed most.
+    pub(crate) clock: Drift,
+}
+
+fn print_line(value: impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_string(&value)?;
+    line.push('\n');
+    print_to_stdout(&line)
+}
+
+/// What this machine is and allows, as a result file without results on standard output: for a parent that runs
+/// its ranks here, but itself elsewhere.
+///
+/// # Errors
+/// [`InJobError`].
+pub fn place() -> Result<(), InJobError> {
+    let gathered = provenance::gather();
+    let limits = limits::measure()?;
+    let text = document(gathered.finish(), limits, &[]).to_text();
+    Ok(print_to_stdout(&text.map_err(io::Error::from)?)?)
 }
 
 /// A rank under another launcher: rank 0 prints IMB's tables, and the result file if asked.
@@ -69,8 +93,8 @@ pub fn tables(work: &Work, json: Option<&Path>) -> Result<bool, InJobError> {
     let job = crate::init().map_err(|source| InJobError::Job { action: "join", source })?;
     let good = match front {
         Some(mut front) => {
-            worker::run(job.world(), work, &mut |sample| front.take(sample))?;
-            front.close(json)?
+            let clock = worker::run(job.world(), work, &mut |sample| front.take(sample))?;
+            front.close(clock, json)?
         }
         None => {
             worker::run(job.world(), work, &mut |_| Ok(()))?;
@@ -137,8 +161,13 @@ impl Front {
         Ok(())
     }
 
-    fn close(mut self, json: Option<&Path>) -> Result<bool, InJobError> {
+    fn close(mut self, clock: Option<Drift>, json: Option<&Path>) -> Result<bool, InJobError> {
         self.print_open()?;
+        if let Some(clock) = clock {
+            print_to_stdout(&text::clock(clock))?;
+        }
+        let samples = self.done.iter_mut().flat_map(|series| series.samples.values_mut());
+        samples.flatten().for_each(|sample| sample.clock = clock);
         print_to_stdout("\n\n# All processes entering MPI_Finalize\n\n")?;
         let wrong: u64 = self.done.iter().map(defects).sum();
         if let Some(path) = json {

@@ -11,6 +11,7 @@ pub mod campaign;
 pub mod campaign_file;
 pub mod campaign_journal;
 pub mod campaign_resume;
+pub mod clocks;
 pub mod export;
 pub mod imb;
 pub mod import;

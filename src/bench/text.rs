@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::clocks::{BOUND_PPM, Drift};
 use super::imb::{self, Row, Table};
 use super::name::{Benchmark, Columns};
 use super::worker::Sample;
@@ -34,8 +35,16 @@ pub fn opening(provenance: &Provenance, benchmarks: &[Benchmark]) -> String {
         "#".to_owned(),
         "# List of Benchmarks to run:".to_owned(),
     ];
+    let facts = facts.into_iter().flat_map(|fact| {
+        let after_system = fact.starts_with("# System");
+        let guests = provenance.guests.iter().map(|how| format!("# Guests     : {how}"));
+        let nic = Some(&provenance.nic).filter(|nic| !nic.is_empty());
+        let nic = nic.map(|nic| format!("# Network    : {nic}"));
+        let more: Vec<_> = guests.chain(nic).filter(|_| after_system).collect();
+        std::iter::once(fact).chain(more)
+    });
     put(&mut text, &dashes);
-    facts.iter().for_each(|fact| put(&mut text, fact));
+    facts.for_each(|fact| put(&mut text, &fact));
     benchmarks.iter().for_each(|b| put(&mut text, &format!("# {b}")));
     text
 }
@@ -113,6 +122,13 @@ impl Series {
         summarise(&times).ok()
     }
 
+    /// The clock that strayed most in any launch.
+    #[must_use]
+    pub fn clock(&self) -> Option<Drift> {
+        let samples = self.samples.values().flatten();
+        samples.filter_map(|sample| sample.clock).reduce(Drift::worse)
+    }
+
     fn mbytes_per_s(&self, bytes: u64, t_us: f64) -> f64 {
         self.benchmark.mbytes_per_s(self.benchmark.active_ranks(self.ranks), bytes, t_us)
     }
@@ -136,6 +152,25 @@ pub fn series(series: &Series, limits: &Limits, checked: bool) -> String {
     text.push_str(&multiples(series, limits));
     if runs > 1 {
         text.push_str(&statistics(series));
+    }
+    text.push_str(&series.clock().map(clock).unwrap_or_default());
+    text
+}
+
+/// How far the ranks' clocks strayed; a mark when that is too much for the figures.
+#[must_use]
+pub fn clock(drift: Drift) -> String {
+    let Drift { rank, ppm, uncertainty_ppm } = drift;
+    let mut text = format!(
+        "# clocks: that of rank {rank} strays most from rank 0's, by {ppm:.0} ppm (known to {uncertainty_ppm:.0})\n"
+    );
+    if drift.is_too_much() {
+        put(
+            &mut text,
+            &format!(
+                "# MARKED: more than {BOUND_PPM:.0} ppm: do not publish these times before the clocks agree"
+            ),
+        );
     }
     text
 }

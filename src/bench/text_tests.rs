@@ -23,6 +23,7 @@ fn made(layout: &str, path: &str, times: &[(u64, &[f64])]) -> Series {
         t_avg_us: t,
         cpu_us: CpuTime { user: 1.0, system: 0.5, steal: 0.0 },
         defects: None,
+        clock: None,
     };
     let samples = times.iter().map(|(b, ts)| (*b, ts.iter().map(|t| sample(*b, *t)).collect()));
     let samples = samples.collect();

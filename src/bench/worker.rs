@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::clocks::{Clocks, Drift};
 use super::kernels::{Kernel, Loop};
 use super::name::{Benchmark, Columns};
 use super::sizes;
@@ -53,6 +54,9 @@ pub struct Sample {
     pub cpu_us: CpuTime,
     /// Wrong bytes found in all repetitions and ranks, when checking.
     pub defects: Option<u64>,
+    /// The clock that strayed most in this launch; known when the launch has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Drift>,
 }
 
 /// Why a benchmark could not be run.
@@ -70,12 +74,21 @@ pub enum WorkError {
         /// What the library said.
         source: mpi::Error,
     },
+    /// The ranks' clocks could not be compared.
+    #[error("comparing the clocks of the ranks failed on rank {rank}: {source}")]
+    Clocks {
+        /// On which rank.
+        rank: u32,
+        /// What the library said.
+        source: mpi::Error,
+    },
     /// A sample could not be handed on.
     #[error("cannot write a result to standard output: {0}")]
     Output(#[from] std::io::Error),
 }
 
-/// Runs all of `work`; every rank of `comm` calls it alike. Rank 0 hands each sample to `emit`.
+/// Runs all of `work`; every rank of `comm` calls it alike. Rank 0 hands each sample to `emit`, and of several
+/// ranks knows in the end whose clock strayed most meanwhile.
 ///
 /// # Errors
 /// [`WorkError`] with benchmark, size and rank.
@@ -83,7 +96,10 @@ pub fn run(
     comm: &Communicator,
     work: &Work,
     emit: &mut dyn FnMut(Sample) -> std::io::Result<()>,
-) -> Result<(), WorkError> {
+) -> Result<Option<Drift>, WorkError> {
+    let rank = comm.rank();
+    let clocks_failed = |source| WorkError::Clocks { rank, source };
+    let clocks = Clocks::begin(comm).map_err(clocks_failed)?;
     for &benchmark in &work.benchmarks {
         for bytes in sizes::for_benchmark(benchmark, &work.sizes) {
             let sample = measure(comm, work, benchmark, bytes).map_err(|source| {
@@ -94,7 +110,7 @@ pub fn run(
             }
         }
     }
-    Ok(())
+    clocks.end(comm).map_err(clocks_failed)
 }
 
 /// One benchmark at one size; the sample is there on rank 0 only.
@@ -286,6 +302,7 @@ fn sample(
         // A barrier carries no data that could be wrong.
         defects: (check && benchmark.columns() != Columns::Sync)
             .then(|| all.iter().map(|r| r.defects).sum()),
+        clock: None,
     }
 }
 

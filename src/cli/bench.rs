@@ -15,11 +15,12 @@ use crate::bench::campaign::{
 };
 use crate::bench::campaign_file::CampaignFile;
 use crate::bench::campaign_resume::{self, ResumeError};
+use crate::bench::limits::LimitsError;
 use crate::bench::name::Benchmark;
 use crate::bench::worker::{SAMPLE_SECONDS_MAX, Work};
 use crate::bench::{in_job, limits, provenance, sizes, text};
-use crate::launch::{self, Layout, PathPolicy};
-use crate::report::schema::{Document, SCHEMA, check_writable};
+use crate::launch::{self, LaunchError, Layout, Outcome, PathPolicy, RunOptions};
+use crate::report::schema::{Document, Limits, Provenance, SCHEMA, check_writable};
 
 /// Longest time for one size when no benchmark is named, in seconds: the whole tour stays within minutes even
 /// where something is terribly slow.
@@ -122,7 +123,9 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 /// Runs `cohost bench`; the exit code is 0 for success, 1 when the work failed or data were wrong, 2 for wrong use.
 #[must_use]
 pub fn run(args: &BenchArgs) -> ExitCode {
-    let outcome = if args.worker {
+    let outcome = if args.worker && args.only_limits() {
+        in_job::place().map_err(|e| e.to_string()).map(|()| true)
+    } else if args.worker {
         in_job::worker(&args.work()).map_err(|e| e.to_string()).map(|()| true)
     } else if launched() {
         run_in_job(args)
@@ -145,7 +148,7 @@ fn launched() -> bool {
     std::env::var_os("PMI_FD").is_some()
 }
 
-fn fail(reason: &str, code: u8) -> ExitCode {
+pub(super) fn fail(reason: &str, code: u8) -> ExitCode {
     eprintln!("cohost bench: {reason}");
     ExitCode::from(code)
 }
@@ -186,7 +189,7 @@ impl BenchArgs {
         }
     }
 
-    fn campaign(&self) -> io::Result<Campaign> {
+    pub(super) fn campaign(&self) -> io::Result<Campaign> {
         let mut layouts = self.layouts();
         if layouts.is_empty() {
             layouts = LAYOUTS.iter().filter_map(|l| l.parse().ok()).collect();
@@ -223,7 +226,24 @@ fn run_campaign(args: &BenchArgs) -> ExitCode {
         Ok(campaign) => campaign,
         Err(e) => return fail(&format!("cannot find its own program file: {e}"), 1),
     };
-    let outcome = on_stage(|stage| campaign.run(stage));
+    let venue =
+        Venue { open: &mut |_| Ok(None), launch: &mut launch::run, limits: &mut limits::measure };
+    carry_out(&campaign, venue)
+}
+
+/// Where jobs run: the three of a [`Stage`] that differ between this machine and a lab.
+pub(super) struct Venue<'a> {
+    /// [`Stage::open`].
+    pub(super) open: &'a mut dyn FnMut(Layout) -> Result<Option<Provenance>, String>,
+    /// [`Stage::launch`].
+    pub(super) launch: &'a mut dyn FnMut(&RunOptions) -> Result<Outcome, LaunchError>,
+    /// [`Stage::limits`].
+    pub(super) limits: &'a mut dyn FnMut() -> Result<Limits, LimitsError>,
+}
+
+/// Runs a campaign with its tables on standard output; the exit code is that of [`run`].
+pub(super) fn carry_out(campaign: &Campaign, venue: Venue<'_>) -> ExitCode {
+    let outcome = on_stage(venue, |stage| campaign.run(stage));
     match outcome {
         Ok(verdict) => ExitCode::from(judge(&verdict)),
         // Whoever reads the pipe has seen enough.
@@ -233,11 +253,12 @@ fn run_campaign(args: &BenchArgs) -> ExitCode {
 }
 
 /// Jobs, limits and the terminal, as they are outside of tests.
-fn on_stage<T>(act: impl FnOnce(&mut Stage<'_>) -> T) -> T {
+fn on_stage<T>(venue: Venue<'_>, act: impl FnOnce(&mut Stage<'_>) -> T) -> T {
     let bar = progress_bar();
     let outcome = act(&mut Stage {
-        launch: &mut launch::run,
-        limits: &mut limits::measure,
+        open: venue.open,
+        launch: venue.launch,
+        limits: venue.limits,
         print: &mut |text| bar.suspend(|| print_to_stdout(text)),
         complain: &mut |text| bar.suspend(|| eprintln!("cohost bench: {text}")),
         progress: &mut |done, all, what| {
@@ -255,9 +276,14 @@ fn run_file(file: &Path, json: Option<&Path>) -> ExitCode {
         Ok(program) => OsString::from(program),
         Err(e) => return fail(&format!("cannot find its own program file: {e}"), 1),
     };
-    let outcome = CampaignFile::read(file)
-        .map_err(ResumeError::from)
-        .and_then(|file| on_stage(|stage| campaign_resume::run(&file, json, &program, stage)));
+    let outcome = CampaignFile::read(file).map_err(ResumeError::from).and_then(|file| {
+        let venue = Venue {
+            open: &mut |_| Ok(None),
+            launch: &mut launch::run,
+            limits: &mut limits::measure,
+        };
+        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage))
+    });
     match outcome {
         Ok(verdict) => ExitCode::from(judge(&verdict)),
         Err(error) => fail(&error.to_string(), if error.is_usage() { 2 } else { 1 }),

@@ -1,5 +1,6 @@
 //! `cohost lab`: real guests, and the agent inside them.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Nic, Start};
 
-/// What `cohost lab` can do. `cohost lab bench` belongs here once the launcher starts ranks in
-/// guests: it needs [`Lab::up`], `Guest::spawn` with `pmi: true`, and the benchmarks.
-#[derive(Debug, Clone, Subcommand)]
+use super::{lab_bench, lab_ranks};
+use crate::launch::{LaunchError, Layout, PathPolicy, RunOptions};
+
+/// What `cohost lab` can do.
+#[derive(Debug, Subcommand)]
 pub enum LabCommand {
     /// Fetch what guests are made of, as packages that are unpacked and not installed
     Setup {
@@ -21,8 +24,10 @@ pub enum LabCommand {
     },
     /// Boot guests; run a command in each and take them down, or keep them until Ctrl-C
     Up(UpArgs),
-    /// Boot guests, run a command in each, and take them down
-    Run(UpArgs),
+    /// Boot guests, run a command in each, or as the ranks of one job, and take them down
+    Run(RunArgs),
+    /// Boot guests, measure benchmarks between them, and take them down
+    Bench(lab_bench::LabBenchArgs),
     /// Serve the doorbells of ivshmem to guests of your own (QEMU's 'ivshmem-doorbell' device)
     IvshmemServer {
         /// The socket that QEMU's '-chardev socket,path=' names; made here
@@ -68,6 +73,22 @@ pub struct UpArgs {
     pub command: Vec<String>,
 }
 
+/// Options of `cohost lab run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    up: UpArgs,
+    /// Run the command as the ranks of one job, one in each guest, such as -- cohost explain
+    #[arg(long)]
+    ranks: bool,
+    /// With --ranks: paths that the ranks may use: auto, ring or tcp
+    #[arg(long, requires = "ranks")]
+    path: Option<PathPolicy>,
+    /// With --ranks: begin each line of output with the rank it comes from
+    #[arg(long, requires = "ranks")]
+    tag_output: bool,
+}
+
 fn layout(text: &str) -> Result<(u32, u32), String> {
     let parse = |part: &str| part.parse().ok().filter(|n| (1..=200).contains(n));
     text.split_once('x')
@@ -82,10 +103,12 @@ pub fn run(command: &LabCommand) -> ExitCode {
     let done = match command {
         LabCommand::Setup { hypervisor } => setup(hypervisor),
         LabCommand::Up(args) => up(args),
-        LabCommand::Run(args) if args.command.is_empty() => Err(LabError::Options(
+        LabCommand::Run(args) if args.up.command.is_empty() => Err(LabError::Options(
             "no command; write it after '--', such as -- cohost detect".into(),
         )),
-        LabCommand::Run(args) => up(args),
+        LabCommand::Run(args) if args.ranks => job(args),
+        LabCommand::Run(args) => up(&args.up),
+        LabCommand::Bench(args) => return lab_bench::run(args),
         LabCommand::IvshmemServer { socket, region, vectors } => {
             cohost_lab::ivshmem::serve_path(socket, region, *vectors).map(|()| ExitCode::SUCCESS)
         }
@@ -111,14 +134,45 @@ fn setup(hypervisors: &[Hypervisor]) -> Result<ExitCode, LabError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn up(args: &UpArgs) -> Result<ExitCode, LabError> {
+/// The command as the ranks of one job; the exit code is that of `cohost run`.
+fn job(args: &RunArgs) -> Result<ExitCode, LabError> {
+    let (hosts, vms) = args.up.layout;
+    let mut command = args.up.command.iter().map(OsString::from);
+    let options = RunOptions {
+        ranks: hosts * vms,
+        layout: Some(Layout { hosts, vms }),
+        program: command.next().unwrap_or_default(),
+        args: command.collect(),
+        path: args.path,
+        tag_output: args.tag_output,
+        ..RunOptions::default()
+    };
+    let lab = Lab::up(&lab_options(&args.up))?;
+    eprintln!("cohost lab: {}", lab.how());
+    match lab_ranks::run(&lab, &options) {
+        Ok(outcome) => Ok(ExitCode::from(u8::try_from(outcome.exit_code).unwrap_or(1))),
+        Err(error) => Ok(refused(&error)),
+    }
+}
+
+/// Says why a job did not start, and gives the exit code for it.
+fn refused(error: &LaunchError) -> ExitCode {
+    eprintln!("cohost lab: {error}");
+    ExitCode::from(if error.is_usage() { 2 } else { 1 })
+}
+
+fn lab_options(args: &UpArgs) -> LabOptions {
     let (hosts, vms) = args.layout;
     let mut options = LabOptions::new(args.hypervisor, hosts, vms);
     options.nic = args.nic;
     options.memory_mib = args.memory;
     options.region_mib = args.region;
     options.smbios.clone_from(&args.smbios);
-    let lab = Lab::up(&options)?;
+    options
+}
+
+fn up(args: &UpArgs) -> Result<ExitCode, LabError> {
+    let lab = Lab::up(&lab_options(args))?;
     eprintln!("cohost lab: {}", lab.how());
     if let [program, rest @ ..] = args.command.as_slice() {
         let start = Start {

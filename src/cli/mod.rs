@@ -6,6 +6,8 @@ pub mod compare;
 pub mod detect;
 pub mod explain;
 pub mod lab;
+pub mod lab_bench;
+pub mod lab_ranks;
 pub mod run;
 
 use std::process::ExitCode;

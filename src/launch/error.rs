@@ -70,6 +70,14 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+    /// A rank on another machine could not be started.
+    #[error("rank {rank} cannot be started: {reason}; nothing was left running")]
+    NotStarted {
+        /// The rank.
+        rank: u32,
+        /// The machine and its reason.
+        reason: String,
+    },
     /// A program name, argument or variable with a NUL byte inside.
     #[error("{what} contains a NUL byte, which no program can be given")]
     NulByte {

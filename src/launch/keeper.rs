@@ -76,6 +76,8 @@ pub(super) enum Report {
     Ended { rank: u32, status: c_int },
     /// A rank could not be started: the step, and the system's error number.
     NotStarted { rank: u32, step: Step, errno: c_int },
+    /// The machine of a rank is gone, and the rank with it.
+    Lost { rank: u32 },
 }
 
 /// A step in starting a rank.
@@ -89,11 +91,15 @@ pub(super) enum Step {
 
 const STEPS: [Step; 4] = [Step::Fork, Step::Network, Step::Streams, Step::Execute];
 
+/// Kind of [`Report::Lost`]; those before it are 0 and one for each step.
+const LOST: u32 = 1 + STEPS.len() as u32;
+
 impl Report {
-    fn encode(self) -> [u8; REPORT_BYTES] {
+    pub(super) fn encode(self) -> [u8; REPORT_BYTES] {
         let (kind, rank, value) = match self {
             Self::Ended { rank, status } => (0, rank, status),
             Self::NotStarted { rank, step, errno } => (1 + step as u32, rank, errno),
+            Self::Lost { rank } => (LOST, rank, 0),
         };
         let [a, b, c, d] = kind.to_ne_bytes();
         let [e, f, g, h] = rank.to_ne_bytes();
@@ -109,6 +115,7 @@ impl Report {
         let value = c_int::from_ne_bytes([i, j, k, l]);
         match kind {
             0 => Some(Self::Ended { rank, status: value }),
+            LOST => Some(Self::Lost { rank }),
             _ => {
                 let step = *STEPS.get(kind as usize - 1)?;
                 Some(Self::NotStarted { rank, step, errno: value })
@@ -119,8 +126,8 @@ impl Report {
 
 /// The launcher's hold on its keeper.
 pub(super) struct Keeper {
-    /// Process id, and process group of the ranks.
-    pub(super) pid: pid_t,
+    /// Process id, and process group of the ranks; none when it is a thread.
+    pub(super) pid: Option<pid_t>,
     /// Commands go in here; closing it ends the job.
     pub(super) control: OwnedFd,
     /// [`Report`]s come out here; end of file when the keeper is gone.
@@ -160,7 +167,7 @@ pub(super) fn start(plan: Plan, mask: libc::sigset_t) -> Result<Keeper, LaunchEr
         pid => {
             // Both sides set the group: whoever comes first, no signal misses it.
             let _ = sys::lead_process_group(pid);
-            Ok(Keeper { pid, control, reports, typed })
+            Ok(Keeper { pid: Some(pid), control, reports, typed })
         }
     }
 }
@@ -421,6 +428,8 @@ mod tests {
             let report = Report::NotStarted { rank: 1023, step, errno: libc::ENOEXEC };
             assert_eq!(Report::decode(report.encode()), Some(report));
         }
+        let lost = Report::Lost { rank: 3 };
+        assert_eq!(Report::decode(lost.encode()), Some(lost));
         assert_eq!(Report::decode([0xff; REPORT_BYTES]), None);
     }
 

@@ -18,6 +18,7 @@
 //! | `run.rs`, `checks.rs`, `outcome.rs` | options, what is checked first, what came of it |
 //! | `keeper.rs` | the process between launcher and ranks that outlives neither |
 //! | `supervise/`, `output.rs` | the launcher's one loop, and output line by line |
+//! | `remote.rs` | ranks on other machines, started by somebody else |
 //! | `netns.rs` | a network namespace for each host |
 //! | `sys.rs` | every system call, and all that is unsafe |
 
@@ -31,6 +32,7 @@ mod local;
 mod netns;
 mod outcome;
 mod output;
+mod remote;
 mod run;
 mod server;
 mod supervise;
@@ -43,6 +45,7 @@ pub use error::LaunchError;
 pub use layout::{Layout, Place};
 pub use local::in_process;
 pub use outcome::{FailureCause, Outcome, RankFailure};
+pub use remote::{RemoteEnd, RemoteProcess, RemoteRank, RemoteStart, run_remote};
 pub use run::{PathPolicy, RunOptions, run};
 pub use wire::WireError;
 

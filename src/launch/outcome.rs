@@ -21,6 +21,8 @@ pub struct Outcome {
 pub struct RankFailure {
     /// The rank.
     pub rank: u32,
+    /// Where it ran, such as `guest uml h0v1`; empty for this machine.
+    pub place: String,
     /// What it did.
     pub cause: FailureCause,
     /// The last lines it wrote to standard error, at most ten.
@@ -30,13 +32,17 @@ pub struct RankFailure {
 impl RankFailure {
     /// What is said about it; the job had `ranks` ranks.
     pub(super) fn obituary(&self, ranks: usize) -> String {
-        let RankFailure { rank, cause, last_words } = self;
+        let RankFailure { rank, place, cause, last_words } = self;
+        let place = match place.as_str() {
+            "" => String::new(),
+            place => format!(" in {place}"),
+        };
         let others = match ranks - 1 {
             0 => String::new(),
             1 => "; the other rank was stopped".to_owned(),
             n => format!("; the other {n} ranks were stopped"),
         };
-        let mut text = format!("cohost: rank {rank} {cause}{others}\n");
+        let mut text = format!("cohost: rank {rank}{place} {cause}{others}\n");
         if !last_words.is_empty() {
             text.push_str(&format!("cohost: last words of rank {rank}:\n"));
             last_words.lines().for_each(|line| text.push_str(&format!("    {line}\n")));
@@ -63,6 +69,8 @@ pub enum FailureCause {
         /// Its reason; may be empty.
         message: String,
     },
+    /// Its machine, or the connection to it, is gone: the reason.
+    Lost(String),
     /// Sent something else than PMI-1 over `PMI_FD`.
     Nonsense(String),
 }
@@ -76,7 +84,7 @@ impl FailureCause {
                 0 => 1,
                 code => code,
             },
-            Self::NotFinalized | Self::MissedBarrier(_) | Self::Nonsense(_) => 1,
+            Self::NotFinalized | Self::MissedBarrier(_) | Self::Nonsense(_) | Self::Lost(_) => 1,
         }
     }
 
@@ -84,6 +92,7 @@ impl FailureCause {
     /// crash explains the errors of the others, not the other way round.
     pub(super) fn weight(&self) -> u32 {
         match self {
+            Self::Lost(_) => 5,
             Self::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGPIPE) => 1,
             Self::Signal(_) => 4,
             Self::Abort { .. } | Self::Nonsense(_) => 3,
@@ -108,6 +117,7 @@ impl fmt::Display for FailureCause {
             Self::Abort { code, message } => {
                 write!(f, "aborted the job with code {code}: {message}")
             }
+            Self::Lost(reason) => write!(f, "was lost: {reason}"),
             Self::Nonsense(what) => write!(f, "broke the launcher's protocol: {what}"),
         }
     }

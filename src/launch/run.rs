@@ -154,22 +154,11 @@ fn prepare_rank(
 
 /// The environment of one rank, as `NAME=value`.
 fn environment(options: &RunOptions, layout: Layout, rank: u32) -> Vec<OsString> {
-    let place = layout.place(rank, options.ranks_per_vm);
-    let ours = [
-        ("PMI_FD", PMI_FD.to_string()),
-        ("PMI_RANK", rank.to_string()),
-        ("PMI_SIZE", options.ranks.to_string()),
-        ("COHOST_HOST", place.host.to_string()),
-        ("COHOST_VM", place.vm.to_string()),
-        ("COHOST_LAYOUT", layout.to_string()),
-        ("COHOST_LAUNCHER", "1".to_owned()),
-    ];
-    let path = options.path.map(|path| ("COHOST_PATH".into(), path.to_string().into()));
-    let given = path.into_iter().chain(options.env.iter().cloned());
     let mut all: Vec<(OsString, OsString)> =
         std::env::vars_os().filter(|(name, _)| !is_from_a_launcher(name)).collect();
-    let ours = ours.into_iter().map(|(name, value)| (OsString::from(name), value.into()));
-    for (name, value) in given.chain(ours) {
+    let mut ours = variables(options, layout, rank);
+    ours.push(("PMI_FD".into(), PMI_FD.to_string().into()));
+    for (name, value) in ours {
         all.retain(|(known, _)| *known != name);
         all.push((name, value));
     }
@@ -180,6 +169,32 @@ fn environment(options: &RunOptions, layout: Layout, rank: u32) -> Vec<OsString>
             variable
         })
         .collect()
+}
+
+/// What each rank is told, wherever it runs: what the options add, and who it is.
+pub(super) fn variables(
+    options: &RunOptions,
+    layout: Layout,
+    rank: u32,
+) -> Vec<(OsString, OsString)> {
+    let place = layout.place(rank, options.ranks_per_vm);
+    let ours = [
+        ("PMI_RANK", rank.to_string()),
+        ("PMI_SIZE", options.ranks.to_string()),
+        ("COHOST_HOST", place.host.to_string()),
+        ("COHOST_VM", place.vm.to_string()),
+        ("COHOST_LAYOUT", layout.to_string()),
+        ("COHOST_LAUNCHER", "1".to_owned()),
+    ];
+    let path = options.path.map(|path| ("COHOST_PATH".into(), path.to_string().into()));
+    let given = path.into_iter().chain(options.env.iter().cloned());
+    let ours = ours.into_iter().map(|(name, value)| (OsString::from(name), value.into()));
+    let mut all: Vec<(OsString, OsString)> = Vec::new();
+    for (name, value) in given.chain(ours) {
+        all.retain(|(known, _)| *known != name);
+        all.push((name, value));
+    }
+    all
 }
 
 /// Variables of another launcher around this one, which would contradict ours.

@@ -20,6 +20,8 @@ pub(crate) fn result(
         (0..n).map(|_| t * (0.95 + random.below(1000) as f64 / 10_000.0)).collect();
     let s = summarise(&samples_us).unwrap();
     BenchResult {
+        clock_drift_ppm: None,
+        clock_uncertainty_ppm: None,
         benchmark: benchmark.into(),
         layout: layout.into(),
         path: path.into(),

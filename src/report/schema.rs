@@ -151,6 +151,9 @@ pub struct Provenance {
     /// Digest of the campaign that asked for these figures.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub campaign: String,
+    /// When the ranks ran in guests of a lab: how these ran, e.g. `QEMU with software emulation (TCG)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guests: Option<String>,
 }
 
 /// What the machine allows: half round trips, best of several.
@@ -194,6 +197,13 @@ pub struct BenchResult {
     pub cpu_us: CpuTime,
     /// Time of each launch in microseconds.
     pub samples_us: Vec<f64>,
+    /// Drift of the clock that strayed most from rank 0's in these launches, in parts per million, positive
+    /// when faster; absent when it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_drift_ppm: Option<f64>,
+    /// How far that drift may be off, in parts per million.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_uncertainty_ppm: Option<f64>,
 }
 
 /// Statistics of a time over the launches, in microseconds.
@@ -234,6 +244,10 @@ struct ResultUnchecked {
     mbytes_per_s: f64,
     cpu_us: CpuTime,
     samples_us: Vec<f64>,
+    #[serde(default)]
+    clock_drift_ppm: Option<f64>,
+    #[serde(default)]
+    clock_uncertainty_ppm: Option<f64>,
 }
 
 impl TryFrom<ResultUnchecked> for BenchResult {
@@ -258,6 +272,12 @@ impl TryFrom<ResultUnchecked> for BenchResult {
         for value in times.iter().chain(&cpu).chain(&r.samples_us) {
             not_negative(*value).map_err(|e| format!("{name}: {e}"))?;
         }
+        if r.clock_drift_ppm.is_some_and(|ppm| !ppm.is_finite()) {
+            return Err(format!("{name}: the clock's drift is no number"));
+        }
+        if let Some(ppm) = r.clock_uncertainty_ppm {
+            not_negative(ppm).map_err(|e| format!("{name}: {e}"))?;
+        }
         if t.min > t.max {
             return Err(format!("{name}: the minimum {} is above the maximum {}", t.min, t.max));
         }
@@ -277,6 +297,8 @@ impl TryFrom<ResultUnchecked> for BenchResult {
             mbytes_per_s: r.mbytes_per_s,
             cpu_us: r.cpu_us,
             samples_us: r.samples_us,
+            clock_drift_ppm: r.clock_drift_ppm,
+            clock_uncertainty_ppm: r.clock_uncertainty_ppm,
         })
     }
 }

@@ -12,6 +12,8 @@ fn sample() -> Document {
         mbytes_per_s: 40.0,
         cpu_us: CpuTime { user: 0.4, system: 0.0, steal: 0.0 },
         samples_us: vec![0.19, 0.21],
+        clock_drift_ppm: None,
+        clock_uncertainty_ppm: None,
     };
     Document {
         schema: SCHEMA.into(),

@@ -182,6 +182,8 @@ fn result(key: (String, String, String, u32, u64), rows: &[Row]) -> Option<Bench
         Err(_) => 0.0,
     };
     Some(BenchResult {
+        clock_drift_ppm: None,
+        clock_uncertainty_ppm: None,
         benchmark,
         layout,
         path,

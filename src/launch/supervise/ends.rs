@@ -1,6 +1,7 @@
 //! How ranks and the keeper end, and what that means for the job.
 
 use std::os::fd::AsRawFd;
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use libc::c_int;
@@ -9,7 +10,7 @@ use super::super::keeper::{REPORT_BYTES, Report, Step};
 use super::super::outcome::FailureCause;
 use super::super::server::Membership;
 use super::super::{LaunchError, sys};
-use super::{DRAIN, Job, Stage};
+use super::{Job, Stage};
 
 impl Job {
     /// Reads what the keeper has to tell.
@@ -35,6 +36,7 @@ impl Job {
     fn take_report(&mut self, report: Report) {
         match report {
             Report::Ended { rank, status } => self.rank_ended(rank as usize, status),
+            Report::Lost { rank } => self.rank_lost(rank as usize),
             Report::NotStarted { rank, step, errno } => {
                 let error = not_started(&self.program, rank, step, errno);
                 self.not_started.get_or_insert(error);
@@ -80,6 +82,20 @@ impl Job {
         self.check_barrier();
     }
 
+    /// Notes that the machine of a rank is gone.
+    fn rank_lost(&mut self, index: usize) {
+        let lost = self.elsewhere.lost.lock();
+        let lost = lost.unwrap_or_else(PoisonError::into_inner);
+        let reason = lost.get(&(index as u32)).cloned().unwrap_or_default();
+        drop(lost);
+        self.server.exited(index as u32);
+        if let Some(rank) = self.ranks.get_mut(index) {
+            rank.ended = Some(FailureCause::Lost(String::new()).exit_code());
+        }
+        self.suspect(index, FailureCause::Lost(reason));
+        self.check_barrier();
+    }
+
     /// A barrier that can never complete ends the job.
     pub(super) fn check_barrier(&mut self) {
         if let Some((rank, waiting)) = self.server.missing_at_barrier() {
@@ -95,7 +111,9 @@ impl Job {
         if self.stage != Stage::Closing {
             // The kernel kills the ranks; this reaches their children. The group's number is not
             // used again before the keeper is collected below.
-            let _ = sys::kill(-keeper.pid, libc::SIGKILL);
+            if let Some(pid) = keeper.pid {
+                let _ = sys::kill(-pid, libc::SIGKILL);
+            }
             self.not_started.get_or_insert_with(|| LaunchError::System {
                 what: "the keeper process of this job was killed".to_owned(),
                 source: std::io::Error::other("the ranks were killed with it"),
@@ -103,9 +121,11 @@ impl Job {
         }
         // It closes its reports by exiting, so this does not wait. It may be collected already, when
         // the program ignores SIGCHLD.
-        let _ = sys::wait(keeper.pid, 0);
+        if let Some(pid) = keeper.pid {
+            let _ = sys::wait(pid, 0);
+        }
         self.ranks.iter_mut().for_each(|rank| rank.pmi = None);
-        self.stage = Stage::Draining(Instant::now() + DRAIN);
+        self.stage = Stage::Draining(Instant::now() + self.drain);
     }
 }
 

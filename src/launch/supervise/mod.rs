@@ -18,6 +18,7 @@ use libc::c_int;
 use super::keeper::{self, Keeper, Plan};
 use super::outcome::{FailureCause, Outcome, RankFailure};
 use super::output::Sink;
+use super::remote::Elsewhere;
 use super::run::RunOptions;
 use super::server::Server;
 use super::{LaunchError, sys};
@@ -33,6 +34,9 @@ const SIGNAL_GRACE: Duration = Duration::from_secs(1);
 
 /// How long output may still arrive when every process of the job is gone.
 const DRAIN: Duration = Duration::from_millis(500);
+
+/// The same for ranks on other machines, whose last output has a network before it.
+const FAR_DRAIN: Duration = Duration::from_secs(5);
 
 /// Bytes of answers that a rank may leave unread before its requests are left unread too.
 const MAX_UNREAD: usize = 64 << 10;
@@ -54,24 +58,23 @@ pub(super) fn supervise(
     let mask = Mask::take()?;
     let signals = sys::signal_descriptor(&TAKEN).map_err(LaunchError::system("a signalfd"))?;
     let keeper = keeper::start(plan, mask.0)?;
-    let mut job = Job {
-        server: Server::new(job, options.ranks),
-        ranks: streams.into_iter().map(Rank::new).collect(),
-        out: Sink::new(1),
-        err: Sink::new(2),
-        captured: Vec::new(),
-        capture: options.capture_rank0,
-        tagged: options.tag_output,
-        keeper: Some(keeper),
-        partial_report: Vec::new(),
-        signals,
-        stage: Stage::Running,
-        suspects: Vec::new(),
-        failed: None,
-        interrupted: None,
-        not_started: None,
-        program: options.program.to_string_lossy().into_owned(),
-    };
+    let mut job = Job::new(options, job, keeper, streams);
+    job.signals = Some(signals);
+    job.serve()?;
+    job.outcome()
+}
+
+/// Sees a job to its end whose ranks run on other machines. Signals are not taken.
+pub(super) fn supervise_elsewhere(
+    options: &RunOptions,
+    job: String,
+    keeper: Keeper,
+    elsewhere: Elsewhere,
+    streams: Vec<RankStreams>,
+) -> Result<Outcome, LaunchError> {
+    let mut job = Job::new(options, job, keeper, streams);
+    job.elsewhere = elsewhere;
+    job.drain = FAR_DRAIN;
     job.serve()?;
     job.outcome()
 }
@@ -132,7 +135,10 @@ struct Job {
     /// `None` when it has gone.
     keeper: Option<Keeper>,
     partial_report: Vec<u8>,
-    signals: OwnedFd,
+    /// `None` when the owner of the process takes them.
+    signals: Option<OwnedFd>,
+    elsewhere: Elsewhere,
+    drain: Duration,
     stage: Stage,
     /// Failures seen while settling.
     suspects: Vec<RankFailure>,
@@ -144,6 +150,29 @@ struct Job {
 }
 
 impl Job {
+    fn new(options: &RunOptions, job: String, keeper: Keeper, streams: Vec<RankStreams>) -> Job {
+        Job {
+            server: Server::new(job, options.ranks),
+            ranks: streams.into_iter().map(Rank::new).collect(),
+            out: Sink::new(1),
+            err: Sink::new(2),
+            captured: Vec::new(),
+            capture: options.capture_rank0,
+            tagged: options.tag_output,
+            keeper: Some(keeper),
+            partial_report: Vec::new(),
+            signals: None,
+            elsewhere: Elsewhere::default(),
+            drain: DRAIN,
+            stage: Stage::Running,
+            suspects: Vec::new(),
+            failed: None,
+            interrupted: None,
+            not_started: None,
+            program: options.program.to_string_lossy().into_owned(),
+        }
+    }
+
     fn serve(&mut self) -> Result<(), LaunchError> {
         while !self.finished() {
             let (mut fds, sources) = self.interests();
@@ -175,7 +204,9 @@ impl Job {
             fds.push(sys::interest(fd, events));
             sources.push(source);
         };
-        add(self.signals.as_raw_fd(), libc::POLLIN, Source::Signals);
+        if let Some(signals) = &self.signals {
+            add(signals.as_raw_fd(), libc::POLLIN, Source::Signals);
+        }
         if let Some(keeper) = &self.keeper {
             add(keeper.reports.as_raw_fd(), libc::POLLIN, Source::Reports);
             if keeper.typed.is_some() && sys::is_foreground(0) {
@@ -288,10 +319,10 @@ impl Job {
                 self.stage = Stage::Closing;
             }
             Stage::Draining(at)
-                if at < now + DRAIN && (self.out.is_full() || self.err.is_full()) =>
+                if at < now + self.drain && (self.out.is_full() || self.err.is_full()) =>
             {
                 // Whoever reads us is slow: nothing is lost for that.
-                self.stage = Stage::Draining(now + DRAIN);
+                self.stage = Stage::Draining(now + self.drain);
             }
             _ => {}
         }
@@ -310,8 +341,9 @@ impl Job {
 
     fn suspect(&mut self, rank: usize, cause: FailureCause) {
         if matches!(self.stage, Stage::Running | Stage::Settling(_)) {
+            let place = self.elsewhere.places.get(rank).cloned().unwrap_or_default();
             let (rank, last_words) = (rank as u32, String::new());
-            self.suspects.push(RankFailure { rank, cause, last_words });
+            self.suspects.push(RankFailure { rank, place, cause, last_words });
         }
     }
 
@@ -324,7 +356,7 @@ impl Job {
     }
 
     fn take_signals(&mut self) {
-        while let Some(signal) = sys::next_signal(self.signals.as_raw_fd()) {
+        while let Some(signal) = sys::next_signal(sys::raw(self.signals.as_ref())) {
             match signal {
                 libc::SIGTSTP => {
                     self.command(libc::SIGTSTP);
@@ -386,7 +418,7 @@ impl Job {
     /// Writes what is left; a signal cuts it short.
     fn flush(&mut self) {
         while self.out.wants().is_some() || self.err.wants().is_some() {
-            let signals = self.signals.as_raw_fd();
+            let signals = sys::raw(self.signals.as_ref());
             let mut fds = [
                 sys::interest(signals, libc::POLLIN),
                 sys::interest(self.out.wants().unwrap_or(-1), libc::POLLOUT),

@@ -14,10 +14,10 @@ use cohost::{Communicator, Error};
 use super::jobs::shared_files;
 use super::support::*;
 
-/// A ring, TCP by policy, and TCP between hosts.
 /// A path policy, and the host that each rank is put on.
 type Way = (PathPolicy, fn(u32) -> u32);
 
+/// A ring, TCP by policy, and TCP between hosts.
 fn ways() -> [Way; 3] {
     [(PathPolicy::Ring, |_| 0), (PathPolicy::Tcp, |_| 0), (PathPolicy::Auto, |rank| rank)]
 }

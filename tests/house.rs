@@ -20,7 +20,7 @@ const LINES_MAX: usize = 700;
 const ROOMS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["bench", "report", "mpi", "launch", "detect", "region"]),
-    ("bench", &["report", "mpi", "launch", "detect", "proto", "region"]),
+    ("bench", &["report", "mpi", "launch", "detect", "config", "proto", "region"]),
     ("report", &[]),
     ("mpi", &["coll", "config", "progress", "proto", "link", "net", "region", "launch", "frame"]),
     ("coll", &[]),

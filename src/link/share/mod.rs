@@ -1,6 +1,6 @@
 //! Our side of shared memory: the sections that we write, and what peers hand us.
 //!
-//! There is a file for each way: [`memory`] within a machine, [`device`] and [`xen`] between the
+//! There is a file for each way: `memory.rs` within a machine, `device.rs` and `xen.rs` between the
 //! machines of a host. Which one serves a peer is decided here, once, by the cards; from there on
 //! a section is a section. This folder may use regions, doorbells and rings; what must never reach
 //! it is a message, or a belief that memory is shared before the proof.

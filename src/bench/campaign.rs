@@ -220,6 +220,7 @@ impl Campaign {
         }
         let mut verdict = Verdict::default();
         let mut all = Vec::new();
+        let mut before = Vec::new();
         let mut outcome = Ok(());
         for (index, &layout) in self.layouts.iter().enumerate() {
             let done = index as u64 * u64::from(self.runs);
@@ -234,6 +235,7 @@ impl Campaign {
                 limits = (stage.limits)()?;
                 best = better(best, &limits);
             }
+            before.push((layout.to_string(), limits.clone()));
             let series = match self.measure_layout(layout, done, stage, &mut verdict) {
                 Ok(series) => series,
                 Err(error) => {
@@ -249,7 +251,9 @@ impl Campaign {
                 break;
             }
         }
-        if let Some(comparison) = text::comparison(&all, &best) {
+        if let Some(comparison) = text::comparison(&all, |layout| {
+            before.iter().find(|(of, _)| of == layout).map(|(_, limits)| limits)
+        }) {
             (stage.print)(&comparison)?;
         }
         let provenance = match there {

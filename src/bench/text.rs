@@ -285,9 +285,13 @@ fn columns<S: AsRef<str>>(cells: &[S]) -> String {
 }
 
 /// The point of it all: the same two ranks over rings in one host, and over TCP between two.
-/// `None` unless both layouts were measured with PingPong.
+/// `None` unless both layouts were measured with PingPong. `limits_of` gives what the machine allowed
+/// just before a layout.
 #[must_use]
-pub fn comparison(all: &[Series], limits: &Limits) -> Option<String> {
+pub fn comparison<'a>(
+    all: &[Series],
+    limits_of: impl Fn(&str) -> Option<&'a Limits>,
+) -> Option<String> {
     let find = |layout: &str, path: &str| {
         all.iter()
             .find(|s| s.benchmark == Benchmark::PingPong && s.layout == layout && s.path() == path)
@@ -304,7 +308,9 @@ pub fn comparison(all: &[Series], limits: &Limits) -> Option<String> {
         };
         let mut cells = vec![bytes.to_string()];
         for (series, mean) in [(ring, a.mean), (tcp, b.mean)] {
-            let limit = limit_us(limits, series.path(), bytes).filter(|l| *l > 0.0);
+            let limit = limits_of(&series.layout)
+                .and_then(|limits| limit_us(limits, series.path(), bytes))
+                .filter(|l| *l > 0.0);
             cells.push(format!("{mean:.2}"));
             cells.push(limit.map_or("-".to_owned(), |l| format!("{:.2}", mean / l)));
             cells.push(format!("{:.0}", series.mbytes_per_s(bytes, mean)));

@@ -156,12 +156,13 @@ fn a_limit_on_file_sizes_is_an_error_and_not_a_signal() {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         return;
     }
-    let status = Command::new("sh")
+    // Through a pipe: a log file that is longer already would count against the limit.
+    let output = Command::new("sh")
         .args(["-c", "ulimit -f 64 && exec \"$0\" --exact \"$1\" --test-threads=1"])
         .arg(std::env::current_exe().unwrap())
         .arg("a_limit_on_file_sizes_is_an_error_and_not_a_signal")
         .env(MARK, "1")
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "{status}");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

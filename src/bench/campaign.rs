@@ -12,12 +12,13 @@ use thiserror::Error;
 use super::clocks::Drift;
 use super::in_job::LastLine;
 use super::kernels::memory_bytes;
-use super::limits::{LimitsError, better};
+use super::limits::LimitsError;
 use super::name::Benchmark;
 use super::provenance;
 use super::text::{self, Series};
 use super::worker::{Sample, Work};
 use crate::launch::{LaunchError, Layout, MAX_RANKS, Outcome, PathPolicy, RunOptions};
+use crate::report::limit::best_of;
 use crate::report::schema::{
     BenchResult, CpuTime, Document, Limits, Provenance, SCHEMA, SchemaError, TimeStats,
     check_writable,
@@ -233,7 +234,7 @@ impl Campaign {
                 }
                 (stage.progress)(done, self.launches(), "limits of this machine");
                 limits = (stage.limits)()?;
-                best = better(best, &limits);
+                best = best_of(best, &limits);
             }
             before.push((layout.to_string(), limits.clone()));
             let series = match self.measure_layout(layout, done, stage, &mut verdict) {

@@ -7,6 +7,7 @@ use super::schema::Limits;
 
 /// Largest message that fits into one cache line beside its flag, in bytes: up to it the limit is the cell's.
 const CELL_BYTES: u64 = 48;
+
 /// The least time in microseconds this machine needs for one message of `bytes` over `path`; between measured
 /// sizes interpolated. Over several paths the slower one counts. `None` when it was not measured.
 #[must_use]
@@ -41,7 +42,8 @@ fn interpolate(points: &BTreeMap<u64, f64>, at: u64) -> Option<f64> {
     }
 }
 
-/// The better of two measurements of one machine, figure by figure.
+/// The better of two measurements of one machine, figure by figure: of passes in one measurement, or of
+/// measurements in one campaign.
 #[must_use]
 pub fn best_of(mut a: Limits, b: &Limits) -> Limits {
     merge(&mut a.two_copy_us, &b.two_copy_us, f64::min);

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::report::limit::best_of;
 use crate::report::schema::Limits;
 
 /// Sizes of the pipelined two-copy limit, in bytes.
@@ -123,10 +124,9 @@ impl Meter {
     }
 }
 
-/// Pins the calling thread to one core. False when the kernel refuses.
-pub fn pin_to(core: usize) -> bool {
+/// Pins the calling thread to one core, where the kernel lets it.
+pub fn pin_to(core: usize) {
     raw::pin_to(core);
-    true
 }
 
 /// Passes over all limits. A neighbour that takes a core for a moment spoils one pass, not the same figure in all.
@@ -146,7 +146,7 @@ pub fn measure() -> Result<Limits, LimitsError> {
         if begun.elapsed() > PASSES_END {
             break;
         }
-        best = better(best, &pass()?);
+        best = best_of(best, &pass()?);
     }
     Ok(best)
 }
@@ -169,22 +169,6 @@ fn pass() -> Result<Limits, LimitsError> {
         limits.tcp_us.insert(size as u64, tcp::half_round_trip_us(pair, size)?);
     }
     Ok(limits)
-}
-
-/// The better of each figure: of passes in one measurement, or of measurements in one campaign.
-#[must_use]
-pub fn better(mut a: Limits, b: &Limits) -> Limits {
-    merge(&mut a.two_copy_us, &b.two_copy_us, f64::min);
-    merge(&mut a.tcp_us, &b.tcp_us, f64::min);
-    merge(&mut a.memcpy_mbytes_per_s, &b.memcpy_mbytes_per_s, f64::max);
-    a.cell_us = a.cell_us.into_iter().chain(b.cell_us).reduce(f64::min);
-    a
-}
-
-fn merge(into: &mut BTreeMap<u64, f64>, from: &BTreeMap<u64, f64>, pick: fn(f64, f64) -> f64) {
-    for (size, value) in from {
-        into.entry(*size).and_modify(|best| *best = pick(*best, *value)).or_insert(*value);
-    }
 }
 
 fn memcpy() -> Result<BTreeMap<u64, f64>, LimitsError> {
@@ -254,7 +238,7 @@ mod tests {
             memcpy_mbytes_per_s: BTreeMap::from([(1024, rate)]),
             ..Limits::default()
         };
-        assert_eq!(better(pass(0.1, 0.3, 10.0), &pass(0.2, 0.2, 20.0)), pass(0.1, 0.2, 20.0));
+        assert_eq!(best_of(pass(0.1, 0.3, 10.0), &pass(0.2, 0.2, 20.0)), pass(0.1, 0.2, 20.0));
     }
 
     /// One test for all, since they take the machine's cores; it claims order, not speed.

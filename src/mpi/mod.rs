@@ -8,6 +8,7 @@
 mod collective;
 mod communicator;
 mod error;
+pub mod failure;
 mod job;
 mod reduce;
 mod scope;

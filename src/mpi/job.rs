@@ -51,46 +51,16 @@ impl Job {
     ///
     /// # Errors
     /// As for [`init`].
-    pub fn connect(mut start: Bootstrap, config: Config) -> Result<Self, Error> {
-        let identity = identity(&start)?;
-        let net = Net::bind(identity.clone(), start.size, config.net.clone())?;
-        let means = means(&start, identity.epoch, &config);
-        let mailbox = means.as_ref().ok().and_then(|means| means.mailbox.as_ref());
-        let reach = reach(&start, &config);
-        let mine = Card {
-            epoch: identity.epoch,
-            secret: identity.secret,
-            mailbox: mailbox.map_or([0; 16], Mailbox::secret),
-            host: config.host,
-            vm: config.vm,
-            boot: config.boot.clone().unwrap_or_else(boot_id),
-            cpus: CpuSet::allowed(),
-            cores: cores(),
-            sharing: means.as_ref().map_or(Sharing::Nothing, Means::sharing),
-            room: means.as_ref().ok().and_then(|means| means.room),
-            regions: reach.ids(),
-            domain: reach.domain,
-            addresses: net.addresses().to_vec(),
-        };
-        let cards = exchange(&mut start, &mine)?;
-        let share = Share::plan(start.rank, means, reach, &cards, config.path, config.geometry);
-        let hosts: Rc<[u32]> = hosts(&cards).into();
-        let neighbours = on_machine(&cards, &mine.boot).count();
-        let waiter = Waiter::new(cores_together(on_machine(&cards, &mine.boot)), neighbours as u32);
-        let machines: BTreeSet<&str> = cards.iter().map(|card| card.boot.as_str()).collect();
-        let least_cores =
-            machines.iter().map(|boot| cores_together(on_machine(&cards, boot))).min();
-        let links = Links::new(start.rank, cards, config.path, share);
-        let engine = Engine::new(start.rank, start.size, config.proto, links, net, waiter);
+    pub fn connect(start: Bootstrap, config: Config) -> Result<Self, Error> {
+        let Joined { engine, rank, size, hosts, cores, kvs, .. } = join(start, config)?;
         let shared = Shared {
             engine: Rc::new(RefCell::new(engine)),
             next_context: Rc::new(Cell::new(WORLD_CONTEXT + 2)),
-            hosts,
-            cores: least_cores,
+            hosts: hosts.into(),
+            cores,
         };
-        let group = (0..start.size).collect();
-        let world = Communicator::new(shared.clone(), WORLD_CONTEXT, start.rank, group);
-        Ok(Self { world, shared, kvs: start.kvs })
+        let world = Communicator::new(shared.clone(), WORLD_CONTEXT, rank, (0..size).collect());
+        Ok(Self { world, shared, kvs })
     }
 
     /// The communicator of all ranks (`MPI_COMM_WORLD`).
@@ -120,6 +90,56 @@ impl Job {
         self.kvs.finalize()?;
         ended
     }
+}
+
+/// A rank that has joined its job: what both interfaces of the library build on.
+pub(super) struct Joined {
+    pub(super) engine: Engine,
+    pub(super) rank: u32,
+    pub(super) size: u32,
+    /// Host of each rank, and machine of each rank, by any numbers.
+    pub(super) hosts: Vec<u32>,
+    pub(super) machines: Vec<u32>,
+    /// Least number of cores of any machine.
+    pub(super) cores: Option<u32>,
+    pub(super) kvs: Box<dyn Kvs>,
+}
+
+/// Joins the job of this bootstrap. Returns when all its ranks have begun to join.
+pub(super) fn join(mut start: Bootstrap, config: Config) -> Result<Joined, Error> {
+    let identity = identity(&start)?;
+    let net = Net::bind(identity.clone(), start.size, config.net.clone())?;
+    let means = means(&start, identity.epoch, &config);
+    let mailbox = means.as_ref().ok().and_then(|means| means.mailbox.as_ref());
+    let reach = reach(&start, &config);
+    let mine = Card {
+        epoch: identity.epoch,
+        secret: identity.secret,
+        mailbox: mailbox.map_or([0; 16], Mailbox::secret),
+        host: config.host,
+        vm: config.vm,
+        boot: config.boot.clone().unwrap_or_else(boot_id),
+        cpus: CpuSet::allowed(),
+        cores: cores(),
+        sharing: means.as_ref().map_or(Sharing::Nothing, Means::sharing),
+        room: means.as_ref().ok().and_then(|means| means.room),
+        regions: reach.ids(),
+        domain: reach.domain,
+        addresses: net.addresses().to_vec(),
+    };
+    let cards = exchange(&mut start, &mine)?;
+    let share = Share::plan(start.rank, means, reach, &cards, config.path, config.geometry);
+    let hosts = hosts(&cards);
+    let boots: BTreeSet<&str> = cards.iter().map(|card| card.boot.as_str()).collect();
+    let number = |card: &Card| boots.iter().position(|boot| *boot == card.boot).unwrap_or(0) as u32;
+    let machines = cards.iter().map(number).collect();
+    let neighbours = on_machine(&cards, &mine.boot).count();
+    let waiter = Waiter::new(cores_together(on_machine(&cards, &mine.boot)), neighbours as u32);
+    let cores = boots.iter().map(|boot| cores_together(on_machine(&cards, boot))).min();
+    let (rank, size) = (start.rank, start.size);
+    let links = Links::new(rank, cards, config.path, share);
+    let engine = Engine::new(rank, size, config.proto, links, net, waiter);
+    Ok(Joined { engine, rank, size, hosts, machines, cores, kvs: start.kvs })
 }
 
 fn identity(start: &Bootstrap) -> Result<Identity, Error> {

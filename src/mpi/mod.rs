@@ -5,12 +5,22 @@
 //! was given: every blocking call waits before it returns, nonblocking ones live in a [`Scope`].
 //! No sockets, rings or frames here.
 
+pub mod attributes;
 mod collective;
+pub mod comm;
 mod communicator;
+pub mod errhandler;
 mod error;
 pub mod failure;
+pub mod group;
+pub mod info;
 mod job;
+pub mod lock;
+pub mod process;
 mod reduce;
+pub mod request;
+pub mod running;
+pub mod topology;
 mod scope;
 mod types;
 

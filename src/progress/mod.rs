@@ -18,7 +18,9 @@ use crate::doorbell::Policy;
 use crate::frame::Header;
 use crate::link::{Links, Sent, Then, Way};
 use crate::net::Net;
-use crate::proto::{self, Endpoint, Error, Key, Limits, Mode, Offer, Paths, Pattern, Received};
+use crate::proto::{
+    self, Endpoint, Error, Key, Limits, Mode, Offer, Paths, Pattern, Received, Taken,
+};
 
 /// Frames taken from one ring before others get their turn.
 const RING_BUDGET: u32 = 64;
@@ -244,6 +246,21 @@ impl Engine {
         self.endpoint.probe_hopeless(pattern)
     }
 
+    /// Takes a waiting message out of matching.
+    pub fn take(&mut self, pattern: &Pattern) -> Option<(Received, Taken)> {
+        self.endpoint.take(pattern)
+    }
+
+    /// Receives a message that was taken.
+    ///
+    /// # Errors
+    /// When its sender was lost.
+    pub fn receive_taken(&mut self, taken: Taken, buffer: Incoming) -> Result<Key, Error> {
+        let key = self.endpoint.receive_taken(taken, buffer)?;
+        self.push_answers();
+        Ok(key)
+    }
+
     /// The outcome of a send, if it is complete.
     #[inline]
     pub fn test_send(&mut self, key: Key) -> Option<Result<(), Error>> {
@@ -321,17 +338,23 @@ impl Engine {
                 idle = Idle::default();
                 continue;
             }
-            match self.waiter.next(&mut idle) {
-                Step::Spin => std::hint::spin_loop(),
-                Step::Yield => {
-                    self.stats.yields += 1;
-                    self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
-                    std::thread::yield_now();
-                }
-                Step::Sleep(longest) => {
-                    if self.sleep(longest) {
-                        idle = Idle::default();
-                    }
+            self.rest(&mut idle, NAP);
+        }
+    }
+
+    /// After a pass without progress: spins, yields or sleeps, as is due in this wait.
+    #[inline]
+    pub fn rest(&mut self, idle: &mut Idle, longest_nap: Duration) {
+        match self.waiter.next(idle) {
+            Step::Spin => std::hint::spin_loop(),
+            Step::Yield => {
+                self.stats.yields += 1;
+                self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
+                std::thread::yield_now();
+            }
+            Step::Sleep(longest) => {
+                if self.sleep(longest.min(longest_nap)) {
+                    *idle = Idle::default();
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::sending::{Send, SendState};
 use super::stream::{Kept, Receiving, Sending};
 use super::{
     Config, Error, Fault, Key, Limits, Mode, Offer, Pattern, ReceiveBuffer, Received, SendBuffer,
-    Slots, control,
+    Slots, Taken, control,
 };
 use crate::frame::{Header, Kind, Payload};
 
@@ -211,6 +211,34 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let (envelope, number) = self.matcher.peek_waiting(pattern)?;
         let len = self.unexpected.get(Key(number))?.total;
         Some(Received { envelope, len })
+    }
+
+    /// Takes the message that [`Endpoint::probe`] would find out of matching: only
+    /// [`Endpoint::receive_taken`] gets it from then on (MPI 5.0, 3.8.2).
+    pub fn take(&mut self, pattern: &Pattern) -> Option<(Received, Taken)> {
+        let (envelope, number) = self.matcher.peek_waiting(pattern)?;
+        let len = self.unexpected.get(Key(number))?.total;
+        self.matcher.take_waiting(pattern);
+        Some((Received { envelope, len }, Taken { envelope, waiting: Key(number) }))
+    }
+
+    /// Receives a message that was taken.
+    ///
+    /// # Errors
+    /// When its sender was lost before all of it had come.
+    pub fn receive_taken(&mut self, taken: Taken, buffer: R) -> Result<Key, Error> {
+        let Taken { envelope, waiting } = taken;
+        let peer = envelope.source;
+        if self.unexpected.get(waiting).is_none() {
+            let lost = self.peers.get(peer as usize).and_then(|from| from.lost.clone());
+            let why = lost.unwrap_or_else(|| "the message was withdrawn".into());
+            return Err(Error::PeerLost { peer, why });
+        }
+        let pattern =
+            Pattern { context: envelope.context, source: Some(peer), tag: Some(envelope.tag) };
+        let key = self.receives.insert(Receive { pattern, buffer, state: ReceiveState::Posted });
+        self.adopt(key, envelope, waiting);
+        Ok(key)
     }
 
     /// Whether a probe with this pattern can only fail.

@@ -154,6 +154,14 @@ pub struct Received {
     pub len: usize,
 }
 
+/// A message that was taken out of matching and waits to be received.
+#[derive(Debug)]
+#[must_use = "nobody else can receive it"]
+pub struct Taken {
+    envelope: Envelope,
+    waiting: Key,
+}
+
 /// Why a send or receive did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

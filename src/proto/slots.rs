@@ -17,8 +17,10 @@ impl Key {
         (self.0 & 0xffff_ffff) as usize
     }
 
+    /// How often its place was given out.
     #[inline]
-    fn generation(self) -> u32 {
+    #[must_use]
+    pub fn generation(self) -> u32 {
         (self.0 >> 32) as u32
     }
 }
@@ -53,6 +55,13 @@ impl<T> Slots<T> {
         }
         self.slots.push(Slot { generation: 1, value: Some(value) });
         Key::new(self.slots.len() - 1, 1)
+    }
+
+    /// The key of the value in this place.
+    #[must_use]
+    pub fn key_at(&self, index: usize) -> Option<Key> {
+        let slot = self.slots.get(index)?;
+        slot.value.as_ref().map(|_| Key::new(index, slot.generation))
     }
 
     /// The value, unless the key is stale or was never given out.

@@ -1,0 +1,177 @@
+//! The one process that the C interface is about, and what its handles stand for.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use cohost::mpi::comm::Comm;
+use cohost::mpi::datatype::{Basic, Datatype};
+use cohost::mpi::failure::{Class, Outcome, fail};
+use cohost::mpi::process::Process;
+use cohost::proto::Key;
+
+use crate::args::{Handle, Status};
+use crate::constants::{
+    MPI_COMM_NULL, MPI_COMM_SELF, MPI_COMM_WORLD, MPI_DATATYPE_NULL, MPI_REQUEST_NULL,
+};
+use crate::handles::{self, Shared, Table};
+
+/// Set when the job is joined, and never again.
+static PROCESS: OnceLock<Process> = OnceLock::new();
+
+/// Communicators but for the predefined.
+pub(crate) static COMMS: Shared<Comm> = Table::new(Class::Comm, "communicator");
+/// Datatypes but for the predefined.
+pub(crate) static TYPES: Table<Datatype> = Table::new(Class::Type, "datatype");
+
+/// Something that a handle stands for: a predefined one costs no count.
+#[derive(Debug)]
+pub(crate) enum Ref<T: 'static> {
+    Fixed(&'static T),
+    Counted(T),
+}
+
+impl<T> Deref for Ref<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        match self {
+            Self::Fixed(value) => value,
+            Self::Counted(value) => value,
+        }
+    }
+}
+
+/// The process.
+///
+/// # Errors
+/// When it has not joined a job yet.
+#[inline]
+pub(crate) fn process() -> Outcome<&'static Process> {
+    match PROCESS.get() {
+        Some(process) => Ok(process),
+        None => fail(Class::Other, "MPI is not initialized: call MPI_Init first"),
+    }
+}
+
+/// The process, once it has joined.
+pub(crate) fn joined() -> Option<&'static Process> {
+    PROCESS.get()
+}
+
+/// Joins the job, unless that was done before.
+///
+/// # Errors
+/// When the launcher cannot be reached, or the environment makes no sense.
+pub(crate) fn join(threads: bool) -> Outcome<&'static Process> {
+    if let Some(process) = PROCESS.get() {
+        return Ok(process);
+    }
+    let process = Process::from_environment(threads)?;
+    process.world().handle.store(MPI_COMM_WORLD.0, std::sync::atomic::Ordering::Relaxed);
+    process.own().handle.store(MPI_COMM_SELF.0, std::sync::atomic::Ordering::Relaxed);
+    Ok(PROCESS.get_or_init(|| process))
+}
+
+/// A communicator.
+///
+/// # Errors
+/// `MPI_ERR_COMM` when there is none.
+#[inline]
+pub(crate) fn comm(handle: Handle) -> Outcome<Ref<Arc<Comm>>> {
+    if handle == MPI_COMM_WORLD {
+        return Ok(Ref::Fixed(process()?.world()));
+    }
+    other_comm(handle)
+}
+
+fn other_comm(handle: Handle) -> Outcome<Ref<Arc<Comm>>> {
+    match handle {
+        MPI_COMM_SELF => Ok(Ref::Fixed(process()?.own())),
+        MPI_COMM_NULL => COMMS.null(),
+        _ => COMMS.get(handle).map(Ref::Counted),
+    }
+}
+
+/// Gives a communicator a handle.
+///
+/// # Errors
+/// `MPI_ERR_NO_MEM` when there are too many.
+pub(crate) fn new_comm(comm: Arc<Comm>) -> Outcome<Handle> {
+    let handle = COMMS.insert(Arc::clone(&comm))?;
+    comm.handle.store(handle.0, std::sync::atomic::Ordering::Relaxed);
+    Ok(handle)
+}
+
+/// A datatype.
+///
+/// # Errors
+/// `MPI_ERR_TYPE` when there is none.
+#[inline]
+pub(crate) fn datatype(handle: Handle) -> Outcome<Ref<Datatype>> {
+    if let Some(basic) = Basic::from_handle(handle.0) {
+        return Ok(Ref::Fixed(Datatype::predefined(basic)));
+    }
+    if handle == MPI_DATATYPE_NULL {
+        return TYPES.null();
+    }
+    TYPES.get(handle).map(Ref::Counted)
+}
+
+/// The handle of a request.
+#[must_use]
+pub(crate) fn request_handle(key: Key) -> Handle {
+    handles::number(key.index(), key.generation() as usize)
+}
+
+/// The request of a handle; none for `MPI_REQUEST_NULL`.
+///
+/// # Errors
+/// `MPI_ERR_REQUEST` when there is none.
+pub(crate) fn request(handle: Handle) -> Outcome<Option<Key>> {
+    if handle == MPI_REQUEST_NULL {
+        return Ok(None);
+    }
+    let found = handles::parts(handle).map(|(index, generation)| {
+        let key = process()?.core()?.requests.key_at(index);
+        Ok(key.filter(|key| key.generation() as usize % handles::GENERATIONS == generation))
+    });
+    match found.transpose()?.flatten() {
+        Some(key) => Ok(Some(key)),
+        None => fail(
+            Class::Request,
+            format!("no request has the handle {:#x}: it is complete or was freed", handle.0),
+        ),
+    }
+}
+
+/// Writes a status, unless it is to be ignored. The error in it stays as it is.
+///
+/// # Safety
+/// The address is null or one that the call may write to.
+#[inline]
+pub(crate) unsafe fn put_status(at: *mut Status, status: &cohost::mpi::request::Status) {
+    if at.is_null() {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let out = unsafe { &mut *at };
+    out.source = status.source;
+    out.tag = status.tag;
+    out.set_count(status.count);
+    out.set_cancelled(status.cancelled);
+}
+
+/// Writes the handle of a new request.
+///
+/// # Errors
+/// `MPI_ERR_NO_MEM` when there are more than handles can tell apart.
+///
+/// # Safety
+/// The address is one that the call may write to.
+pub(crate) unsafe fn put_request(at: *mut Handle, key: Key) -> Outcome<()> {
+    let handle = handles::checked(key.index(), key.generation() as usize)?;
+    // SAFETY: the caller's promise.
+    unsafe { *at = handle };
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! The communicator of the full interface: groups, contexts, and what hangs on it (MPI 5.0, 7).
+
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::attributes::Attributes;
+use super::errhandler::Errhandler;
+use super::failure::{Class, Outcome, fail};
+use super::group::Group;
+use super::info::Info;
+use super::topology::Topology;
+use crate::coll::Shape;
+use crate::proto::{Pattern, Received};
+
+/// Wildcard for sources (`MPI_ANY_SOURCE`).
+pub const ANY_SOURCE: i32 = -1;
+/// Wildcard for tags (`MPI_ANY_TAG`).
+pub const ANY_TAG: i32 = -2;
+/// The peer that is nobody (`MPI_PROC_NULL`).
+pub const PROC_NULL: i32 = -3;
+/// The root of an intercommunicator's collective, in the root's own group (`MPI_ROOT`).
+pub const ROOT: i32 = -4;
+/// Greatest tag (`MPI_TAG_UB`).
+pub const TAG_UB: i32 = i32::MAX;
+
+/// A communicator.
+#[derive(Debug)]
+pub struct Comm {
+    /// Whatever the outside knows it by.
+    pub handle: AtomicUsize,
+    /// Context of its messages; the one after it is for its collectives. 0 until it is agreed upon.
+    context: AtomicU32,
+    local: Arc<Group>,
+    remote: Option<Arc<Group>>,
+    /// This rank in the local group.
+    rank: u32,
+    /// The local group by host.
+    shape: Shape,
+    /// Ranks of the world that schedules name by number: the local group, then the remote one.
+    everyone: Arc<[u32]>,
+    /// An intercommunicator's local group, as a communicator of its own.
+    inside: Option<Arc<Comm>>,
+    /// Its name; empty when none was given.
+    pub name: Mutex<String>,
+    /// Its attributes.
+    pub attributes: Attributes,
+    errhandler: Mutex<Errhandler>,
+    /// Its hints.
+    pub info: Info,
+    /// Its topology, set at most once.
+    pub topology: OnceLock<Topology>,
+    /// Number of collective calls: their tag.
+    calls: AtomicU32,
+}
+
+/// What a communicator is made of.
+pub(super) struct Parts {
+    pub(super) context: u32,
+    pub(super) local: Arc<Group>,
+    pub(super) remote: Option<Arc<Group>>,
+    pub(super) shape: Shape,
+    pub(super) inside: Option<Arc<Comm>>,
+    pub(super) errhandler: Errhandler,
+}
+
+impl Comm {
+    pub(super) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { context, local, remote, shape, inside, errhandler } = parts;
+        let everyone = match &remote {
+            None => Arc::clone(local.members()),
+            Some(remote) => local.members().iter().chain(&remote.members()[..]).copied().collect(),
+        };
+        Arc::new(Self {
+            handle: AtomicUsize::new(0),
+            context: AtomicU32::new(context),
+            rank: shape.rank(),
+            local,
+            remote,
+            shape,
+            everyone,
+            inside,
+            name: Mutex::default(),
+            attributes: Attributes::default(),
+            errhandler: Mutex::new(errhandler),
+            info: Info::default(),
+            topology: OnceLock::new(),
+            calls: AtomicU32::new(0),
+        })
+    }
+
+    /// This rank in the local group.
+    #[inline]
+    #[must_use]
+    pub fn rank(&self) -> u32 {
+        self.rank
+    }
+
+    /// Size of the local group.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.local.size()
+    }
+
+    /// The local group.
+    #[must_use]
+    pub fn local(&self) -> &Arc<Group> {
+        &self.local
+    }
+
+    /// The remote group of an intercommunicator.
+    #[must_use]
+    pub fn remote(&self) -> Option<&Arc<Group>> {
+        self.remote.as_ref()
+    }
+
+    /// An intercommunicator's local group, as a communicator of its own.
+    #[must_use]
+    pub fn inside(&self) -> Option<&Arc<Self>> {
+        self.inside.as_ref()
+    }
+
+    /// The group that ranks in messages mean.
+    #[inline]
+    #[must_use]
+    pub fn peers(&self) -> &Group {
+        self.remote.as_deref().unwrap_or(&self.local)
+    }
+
+    /// The local group by host.
+    #[must_use]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Ranks of the world that schedules name by number: the local group, then the remote one.
+    #[must_use]
+    pub fn everyone(&self) -> &Arc<[u32]> {
+        &self.everyone
+    }
+
+    /// Context of messages; that of collectives is the next.
+    #[inline]
+    #[must_use]
+    pub fn context(&self) -> u32 {
+        self.context.load(Ordering::Relaxed)
+    }
+
+    /// Sets the context, once it is agreed upon.
+    pub(super) fn set_context(&self, context: u32) {
+        self.context.store(context, Ordering::Relaxed);
+    }
+
+    /// The tag of the next collective call.
+    pub fn next_call(&self) -> i32 {
+        (self.calls.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff).cast_signed()
+    }
+
+    /// Its error handler.
+    #[must_use]
+    pub fn errhandler(&self) -> Errhandler {
+        self.errhandler.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets its error handler.
+    pub fn set_errhandler(&self, errhandler: Errhandler) {
+        *self.errhandler.lock().unwrap_or_else(PoisonError::into_inner) = errhandler;
+    }
+
+    /// The rank of the world to send to; none for `MPI_PROC_NULL`.
+    ///
+    /// # Errors
+    /// `MPI_ERR_RANK` or `MPI_ERR_TAG` when there is no such rank, or the tag cannot be sent.
+    #[inline]
+    pub fn destination(&self, dest: i32, tag: i32) -> Outcome<Option<u32>> {
+        if tag < 0 {
+            return bad_tag(tag);
+        }
+        if dest == PROC_NULL {
+            return Ok(None);
+        }
+        self.peers().world_rank(dest).map(Some)
+    }
+
+    /// What a receive or probe asks for; none for `MPI_PROC_NULL`.
+    ///
+    /// # Errors
+    /// `MPI_ERR_RANK` or `MPI_ERR_TAG` when there is no such rank or tag.
+    #[inline]
+    pub fn pattern(&self, source: i32, tag: i32) -> Outcome<Option<Pattern>> {
+        let tag = match tag {
+            ANY_TAG => None,
+            tag if tag < 0 => return bad_tag(tag),
+            tag => Some(tag),
+        };
+        let source = match source {
+            PROC_NULL => return Ok(None),
+            ANY_SOURCE => None,
+            rank => Some(self.peers().world_rank(rank)?),
+        };
+        Ok(Some(Pattern { context: self.context(), source, tag }))
+    }
+
+    /// What a receive reports.
+    #[inline]
+    #[must_use]
+    pub fn status(&self, received: &Received) -> super::request::Status {
+        let world = received.envelope.source;
+        let source = self.peers().rank_of(world).unwrap_or(world).cast_signed();
+        let (tag, count) = (received.envelope.tag, received.len as i64);
+        super::request::Status { source, tag, count, ..super::request::Status::EMPTY }
+    }
+}
+
+#[cold]
+fn bad_tag<T>(tag: i32) -> Outcome<T> {
+    fail(Class::Tag, format!("tag {tag} is negative: tags are 0 to {TAG_UB}"))
+}

@@ -1,0 +1,228 @@
+//! One rank's side of the full interface: what all its communicators, requests and threads share.
+//!
+//! Everything that moves messages is behind one [`Lock`]; what hangs on objects (names, attributes,
+//! hints) is not, so that functions of the application, which run inside of calls, may use it.
+
+mod context;
+mod internal;
+mod message;
+mod wait;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use context::Contexts;
+
+use super::comm::{Comm, Parts};
+use super::errhandler::Errhandler;
+use super::failure::{Class, Failure, Outcome};
+use super::group::Group;
+use super::job::{Joined, join};
+use super::lock::{Held, Lock};
+use super::request::{Request, State};
+use super::Error;
+use crate::coll::Shape;
+use crate::config::Config;
+use crate::launch::{Bootstrap, Kvs};
+use crate::progress::Engine;
+use crate::proto::{Key, Slots, Taken};
+
+pub use message::{Buffer, Message, Mode};
+pub use wait::Ended;
+
+/// Context of `MPI_COMM_WORLD`.
+const WORLD_CONTEXT: u32 = 2;
+/// Context of `MPI_COMM_SELF`.
+const SELF_CONTEXT: u32 = 4;
+
+/// What threads take turns at.
+pub struct Core {
+    /// Moves messages.
+    pub engine: Engine,
+    /// All requests.
+    pub requests: Slots<Request>,
+    /// Requests that need steps taken, whoever waits for what.
+    pub(super) tasks: Vec<Key>,
+    /// Messages that were matched by a probe and wait to be received.
+    pub(super) messages: Slots<(Taken, Arc<Comm>, super::request::Status)>,
+    /// The launcher.
+    pub(super) kvs: Box<dyn Kvs>,
+}
+
+/// One rank's side of the full interface.
+pub struct Process {
+    core: Lock<Core>,
+    rank: u32,
+    size: u32,
+    hosts: Vec<u32>,
+    machines: Vec<u32>,
+    cores: Option<u32>,
+    world: Arc<Comm>,
+    own: Arc<Comm>,
+    contexts: Contexts,
+    /// Number of the next key for attributes.
+    pub next_keyval: AtomicU32,
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Process {{ rank {} of {} }}", self.rank, self.size)
+    }
+}
+
+impl Process {
+    /// Joins the job of this bootstrap; `threads` when several threads may call at once.
+    ///
+    /// # Errors
+    /// When the launcher cannot be reached, or no port can be had.
+    pub fn join(start: Bootstrap, config: Config, threads: bool) -> Result<Self, Error> {
+        let Joined { engine, rank, size, hosts, machines, cores, kvs } = join(start, config)?;
+        let all = Arc::new(Group::new((0..size).collect(), rank));
+        let me = Arc::new(Group::new([rank].into(), rank));
+        let comm = |context, local: Arc<Group>, shape| {
+            let errhandler = Errhandler::Fatal;
+            Comm::new(Parts { context, local, remote: None, shape, inside: None, errhandler })
+        };
+        let world = comm(WORLD_CONTEXT, all, Shape::new(rank, &hosts, cores));
+        let own = comm(SELF_CONTEXT, me, Shape::new(0, &[0], cores));
+        let (requests, messages) = (Slots::default(), Slots::default());
+        let core = Core { engine, requests, tasks: Vec::new(), messages, kvs };
+        Ok(Self {
+            core: Lock::new(core, threads),
+            rank,
+            size,
+            hosts,
+            machines,
+            cores,
+            world,
+            own,
+            contexts: Contexts::new(rank, size),
+            next_keyval: AtomicU32::new(0),
+        })
+    }
+
+    /// `MPI_COMM_WORLD`.
+    #[inline]
+    #[must_use]
+    pub fn world(&self) -> &Arc<Comm> {
+        &self.world
+    }
+
+    /// `MPI_COMM_SELF`.
+    #[must_use]
+    pub fn own(&self) -> &Arc<Comm> {
+        &self.own
+    }
+
+    /// This rank in the world.
+    #[must_use]
+    pub fn rank(&self) -> u32 {
+        self.rank
+    }
+
+    /// Number of ranks in the world.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// The machine (running kernel) of each rank of the world, by any numbers.
+    #[must_use]
+    pub fn machines(&self) -> &[u32] {
+        &self.machines
+    }
+
+    /// The host of each rank of the world, as far as is known, by any numbers.
+    #[must_use]
+    pub fn hosts(&self) -> &[u32] {
+        &self.hosts
+    }
+
+    /// Whether several threads may call at once.
+    #[must_use]
+    pub fn threads(&self) -> bool {
+        self.core.threads()
+    }
+
+    /// The turn of this thread.
+    ///
+    /// # Errors
+    /// When a function that must not communicate does.
+    #[inline]
+    pub fn core(&self) -> Outcome<Held<'_, Core>> {
+        self.core.hold().ok_or_else(nested)
+    }
+
+    /// The contexts of new communicators.
+    pub(super) fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
+    /// A communicator of these groups, of which the local one has this rank.
+    ///
+    /// # Errors
+    /// When this rank is not a member.
+    pub(super) fn communicator(
+        &self,
+        context: u32,
+        local: Arc<Group>,
+        remote: Option<Arc<Group>>,
+        inside: Option<Arc<Comm>>,
+        errhandler: Errhandler,
+    ) -> Outcome<Arc<Comm>> {
+        let Some(rank) = local.rank() else {
+            return Err(Failure::new(Class::Group, "this process is not in the group"));
+        };
+        let hosts: Vec<u32> =
+            local.members().iter().map(|&world| self.hosts[world as usize]).collect();
+        let shape = Shape::new(rank, &hosts, self.cores);
+        Ok(Comm::new(Parts { context, local, remote, shape, inside, errhandler }))
+    }
+
+    /// Ends the whole job with this exit code (`MPI_Abort`). The caller should exit soon after.
+    /// It may be called from anywhere, inside of other calls as well.
+    pub fn abort(&self, code: i32, why: &str) {
+        // Inside of another call the launcher learns it from our exit code alone.
+        if let Some(mut core) = self.core.hold() {
+            core.kvs.abort(code, why);
+        }
+    }
+
+    /// Leaves the job (`MPI_Finalize`): returns when all that was sent has arrived and all ranks
+    /// are here. Collective.
+    ///
+    /// # Errors
+    /// When a peer died before.
+    pub fn finalize(&self) -> Outcome<()> {
+        let synced = self.barrier(&self.world);
+        self.core()?.engine.drain();
+        // Nobody goes before all are drained, so that no acknowledgement is missed.
+        let ended = synced.and_then(|()| self.barrier(&self.world));
+        let mut core = self.core()?;
+        core.engine.leave();
+        let goodbye = core.kvs.finalize();
+        goodbye.map_err(|error| Failure::new(Class::Other, error.to_string()))?;
+        ended
+    }
+}
+
+#[cold]
+fn nested() -> Failure {
+    Failure::new(
+        Class::Other,
+        "communication inside of a call: callbacks must not communicate, and several threads need MPI_THREAD_MULTIPLE",
+    )
+}
+
+impl Core {
+    /// Files a request.
+    #[inline]
+    pub fn file(&mut self, request: Request) -> Key {
+        let task = matches!(request.state, State::Task(_));
+        let key = self.requests.insert(request);
+        if task {
+            self.tasks.push(key);
+        }
+        key
+    }
+}

@@ -11,6 +11,7 @@ mod error;
 pub mod failure;
 mod job;
 mod reduce;
+pub mod running;
 mod scope;
 mod types;
 

@@ -34,7 +34,8 @@ pub enum Counts<'a> {
 }
 
 impl Counts<'_> {
-    fn bytes(&self, blocks: Range<usize>) -> Range<usize> {
+    /// Where these blocks lie in the whole vector.
+    pub(super) fn bytes(&self, blocks: Range<usize>) -> Range<usize> {
         match *self {
             Counts::Equal(len) => blocks.start * len..blocks.end * len,
             Counts::Listed(counts) => {

@@ -3,7 +3,9 @@
 //! its seed; `COHOST_COLL_SEED=n` runs that one alone, `COHOST_COLL_CASES=n` sets the number of seeds.
 
 mod chosen;
+mod inter;
 mod moves;
+mod neighbors;
 mod reductions;
 
 use super::sim::{self, Combine, MODES, Outcome, Rank, Rng};

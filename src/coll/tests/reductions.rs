@@ -7,19 +7,19 @@ use super::super::{self as coll, Counts, Operands, Schedule, Shape};
 use super::{Combine, Rng, World, for_many_seeds, same};
 
 /// Bytes of an element.
-const SIZE: usize = 8;
+pub(super) const SIZE: usize = 8;
 
-fn number(bytes: &[u8]) -> u64 {
+pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b))
 }
 
 /// Commutes and associates.
-fn sum(a: &[u8], b: &[u8]) -> [u8; SIZE] {
+pub(super) fn sum(a: &[u8], b: &[u8]) -> [u8; SIZE] {
     number(a).wrapping_add(number(b)).to_le_bytes()
 }
 
 /// Composition of affine maps modulo a prime: associates, does not commute.
-fn compose(f: &[u8], g: &[u8]) -> [u8; SIZE] {
+pub(super) fn compose(f: &[u8], g: &[u8]) -> [u8; SIZE] {
     const PRIME: u128 = 4_294_967_291;
     let half = |bytes: &[u8]| u128::from(number(bytes));
     let (fa, fb, ga, gb) = (half(&f[..4]), half(&f[4..]), half(&g[..4]), half(&g[4..]));

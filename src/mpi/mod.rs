@@ -10,6 +10,7 @@ mod collective;
 pub mod comm;
 mod communicator;
 pub mod errhandler;
+pub mod datatype;
 mod error;
 pub mod failure;
 pub mod group;

@@ -6,6 +6,25 @@
 use crate::frame::Payload;
 use crate::proto::{ReceiveBuffer, SendBuffer};
 
+/// Where the bytes of a message lie in memory when they are not one run. The message is a packed
+/// stream; any part of it can be asked for.
+pub trait Layout: Send + Sync {
+    /// Copies bytes `from` and those after it, as many as `out` holds, of the packed stream of
+    /// `count` items at `base`.
+    ///
+    /// # Safety
+    /// All bytes that the layout describes in `count` items at `base` are readable, none of them is
+    /// in `out`, and the part is within the stream.
+    unsafe fn pack(&self, base: *const u8, count: usize, from: usize, out: &mut [u8]);
+
+    /// Copies `bytes` to where the packed stream of `count` items at `base` has them from `at` on.
+    ///
+    /// # Safety
+    /// All bytes that the layout describes in `count` items at `base` are writable and used by
+    /// nobody else, none of them is in `bytes`, and the part is within the stream.
+    unsafe fn unpack(&self, base: *mut u8, count: usize, at: usize, bytes: &[u8]);
+}
+
 /// Bytes to send.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing {

@@ -1,0 +1,59 @@
+//! The environment: versions and clocks (MPI 5.0, 9).
+
+use std::ffi::{c_char, c_int};
+
+use cohost::mpi::failure::Outcome;
+
+use crate::constants::{MPI_SUBVERSION, MPI_VERSION};
+
+/// What `MPI_Get_library_version` says.
+const LIBRARY: &str = concat!("cohost ", env!("CARGO_PKG_VERSION"), ", standard ABI 1.0");
+
+pub(crate) unsafe fn get_version(version: *mut c_int, subversion: *mut c_int) -> Outcome<()> {
+    // SAFETY: the application gives addresses to write to.
+    unsafe { *version = MPI_VERSION };
+    // SAFETY: as above.
+    unsafe { *subversion = MPI_SUBVERSION };
+    Ok(())
+}
+
+pub(crate) unsafe fn get_library_version(
+    version: *mut c_char,
+    resultlen: *mut c_int,
+) -> Outcome<()> {
+    let bytes = LIBRARY.as_bytes();
+    // SAFETY: the application gives room for MPI_MAX_LIBRARY_VERSION_STRING characters.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), version.cast(), bytes.len()) };
+    // SAFETY: as above.
+    unsafe { *version.add(bytes.len()) = 0 };
+    // SAFETY: the application gives an address to write to.
+    unsafe { *resultlen = c_int::try_from(bytes.len()).unwrap_or(0) };
+    Ok(())
+}
+
+/// Levels of profiling are for tools that come between.
+pub(crate) unsafe fn pcontrol(_level: c_int) -> Outcome<()> {
+    Ok(())
+}
+
+/// Seconds of the clock that only goes forward.
+pub(crate) unsafe fn wtime() -> f64 {
+    seconds(|clock, at| {
+        // SAFETY: `at` is a timespec to write to.
+        unsafe { libc::clock_gettime(clock, at) }
+    })
+}
+
+pub(crate) unsafe fn wtick() -> f64 {
+    seconds(|clock, at| {
+        // SAFETY: `at` is a timespec to write to.
+        unsafe { libc::clock_getres(clock, at) }
+    })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "54 bits of nanoseconds are half a year")]
+fn seconds(ask: impl FnOnce(libc::clockid_t, &mut libc::timespec) -> c_int) -> f64 {
+    let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    ask(libc::CLOCK_MONOTONIC, &mut at);
+    at.tv_sec as f64 + at.tv_nsec as f64 * 1e-9
+}

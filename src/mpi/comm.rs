@@ -8,6 +8,7 @@ use super::errhandler::Errhandler;
 use super::failure::{Class, Outcome, fail};
 use super::group::Group;
 use super::info::Info;
+use super::process::Attachment;
 use super::topology::Topology;
 use crate::coll::Shape;
 use crate::proto::{Pattern, Received};
@@ -23,12 +24,18 @@ pub const ROOT: i32 = -4;
 /// Greatest tag (`MPI_TAG_UB`).
 pub const TAG_UB: i32 = i32::MAX;
 
+/// What is added to a communicator's context for its collectives.
+pub const COLLECTIVE: u32 = 1;
+/// What is added to a communicator's context for its partitioned messages.
+pub const PARTITIONED: u32 = 2;
+
 /// A communicator.
 #[derive(Debug)]
 pub struct Comm {
     /// Whatever the outside knows it by.
     pub handle: AtomicUsize,
-    /// Context of its messages; the one after it is for its collectives. 0 until it is agreed upon.
+    /// Context of its messages; [`COLLECTIVE`] and [`PARTITIONED`] are added for others. 0 until it
+    /// is agreed upon.
     context: AtomicU32,
     local: Arc<Group>,
     remote: Option<Arc<Group>>,
@@ -47,6 +54,8 @@ pub struct Comm {
     errhandler: Mutex<Errhandler>,
     /// Its hints.
     pub info: Info,
+    /// Its own buffer for buffered sends.
+    pub buffer: Arc<Attachment>,
     /// Its topology, set at most once.
     pub topology: OnceLock<Topology>,
     /// Number of collective calls: their tag.
@@ -83,6 +92,7 @@ impl Comm {
             attributes: Attributes::default(),
             errhandler: Mutex::new(errhandler),
             info: Info::default(),
+            buffer: Arc::default(),
             topology: OnceLock::new(),
             calls: AtomicU32::new(0),
         })
@@ -138,7 +148,7 @@ impl Comm {
         &self.everyone
     }
 
-    /// Context of messages; that of collectives is the next.
+    /// Context of messages.
     #[inline]
     #[must_use]
     pub fn context(&self) -> u32 {

@@ -24,8 +24,7 @@ pub struct Status {
 
 impl Status {
     /// What operations without a message report.
-    pub const EMPTY: Self =
-        Self { source: ANY_SOURCE, tag: ANY_TAG, count: 0, cancelled: false };
+    pub const EMPTY: Self = Self { source: ANY_SOURCE, tag: ANY_TAG, count: 0, cancelled: false };
     /// What a receive from nobody reports.
     pub const OF_NOBODY: Self = Self { source: PROC_NULL, ..Self::EMPTY };
     /// What a cancelled operation reports.

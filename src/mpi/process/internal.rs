@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Process;
 use crate::coll::{self, Schedule, Shape};
-use crate::mpi::comm::Comm;
+use crate::mpi::comm::{COLLECTIVE, Comm};
 use crate::mpi::failure::{Failure, Outcome};
 use crate::mpi::running::{Route, Running};
 
@@ -21,7 +21,7 @@ impl Process {
         let mut schedule = Schedule::new();
         build(comm.shape(), &mut schedule);
         let group = Arc::clone(comm.everyone());
-        let route = Route { group, context: comm.context() + 1, tag: comm.next_call() };
+        let route = Route { group, context: comm.context() + COLLECTIVE, tag: comm.next_call() };
         let (from, into) = ((send.as_ptr(), send.len()), (recv.as_mut_ptr(), recv.len()));
         // SAFETY: both are borrowed until it is over, below, and do not overlap.
         let mut running = unsafe { Running::new(schedule, route, from, into, None) };

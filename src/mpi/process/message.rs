@@ -10,8 +10,7 @@ use crate::mpi::request::{Request, State, Status, received};
 use crate::progress::{Incoming, Outgoing};
 use crate::proto::{self, Key, Pattern};
 
-/// How a send wants to be completed (MPI 5.0, 3.4). Buffered sends are copies sent in standard
-/// mode.
+/// How a send wants to be completed (MPI 5.0, 3.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// When the buffer can be used again.
@@ -20,12 +19,14 @@ pub enum Mode {
     Synchronous,
     /// As standard; the application promises that the receive is posted.
     Ready,
+    /// At once, by a copy in the attached buffer.
+    Buffered,
 }
 
 impl From<Mode> for proto::Mode {
     fn from(mode: Mode) -> Self {
         match mode {
-            Mode::Standard | Mode::Ready => Self::Standard,
+            Mode::Standard | Mode::Ready | Mode::Buffered => Self::Standard,
             Mode::Synchronous => Self::Synchronous,
         }
     }
@@ -100,6 +101,20 @@ impl<'a> Buffer<'a> {
         Ok(Some(unsafe { std::slice::from_raw_parts(self.base.offset(at as isize), len) }))
     }
 
+    /// A copy of its elements, packed.
+    ///
+    /// # Errors
+    /// As for [`Buffer::bytes`].
+    ///
+    /// # Safety
+    /// The elements must be readable.
+    pub unsafe fn packed(&self) -> Outcome<Vec<u8>> {
+        let mut copy = vec![0; self.bytes()?];
+        // SAFETY: the contract is the same, and the count is not negative.
+        unsafe { self.datatype.pack(self.base, self.count as usize, 0, &mut copy) };
+        Ok(copy)
+    }
+
     /// To send from.
     ///
     /// # Errors
@@ -152,6 +167,13 @@ impl Core {
         comm: &Comm,
         mode: Mode,
     ) -> Outcome<State> {
+        if mode == Mode::Buffered {
+            // SAFETY: read only within this call.
+            let copy = unsafe { buffer.packed() }?;
+            let own = comm.buffer.is_attached();
+            let attachment = Arc::clone(if own { &comm.buffer } else { &self.buffer });
+            return self.send_buffered(copy, peer, tag, comm, &attachment);
+        }
         if mode != Mode::Synchronous
             // SAFETY: read only within this call.
             && let Some(bytes) = unsafe { buffer.dense() }?
@@ -162,6 +184,27 @@ impl Core {
         // SAFETY: the contract is the same.
         let outgoing = unsafe { buffer.outgoing() }?;
         Ok(State::Send(self.engine.send(peer, comm.context(), tag, mode.into(), outgoing)?))
+    }
+}
+
+impl Core {
+    /// Begins a receive.
+    ///
+    /// # Safety
+    /// As for [`Buffer::incoming`].
+    pub(in crate::mpi) unsafe fn begin_receive(
+        &mut self,
+        buffer: &Buffer<'_>,
+        source: i32,
+        tag: i32,
+        comm: &Comm,
+    ) -> Outcome<State> {
+        // SAFETY: the contract is the same.
+        let incoming = unsafe { buffer.incoming() }?;
+        match comm.pattern(source, tag)? {
+            None => Ok(State::Done(Ok(Status::OF_NOBODY))),
+            Some(pattern) => Ok(State::Receive(self.engine.receive(pattern, incoming)?)),
+        }
     }
 }
 
@@ -257,14 +300,9 @@ impl Process {
         tag: i32,
         comm: &Arc<Comm>,
     ) -> Outcome<Key> {
-        // SAFETY: the contract is the same.
-        let incoming = unsafe { buffer.incoming() }?;
-        let pattern = comm.pattern(source, tag)?;
         let mut core = self.core()?;
-        let state = match pattern {
-            None => State::Done(Ok(Status::OF_NOBODY)),
-            Some(pattern) => State::Receive(core.engine.receive(pattern, incoming)?),
-        };
+        // SAFETY: the contract is the same.
+        let state = unsafe { core.begin_receive(&buffer, source, tag, comm) }?;
         Ok(core.file(Request::new(state, Some(Arc::clone(comm)))))
     }
 

@@ -3,9 +3,13 @@
 //! Everything that moves messages is behind one [`Lock`]; what hangs on objects (names, attributes,
 //! hints) is not, so that functions of the application, which run inside of calls, may use it.
 
+mod buffered;
 mod context;
 mod internal;
 mod message;
+mod partitioned;
+mod persistent;
+mod sendrecv;
 mod wait;
 
 use std::sync::Arc;
@@ -13,6 +17,7 @@ use std::sync::atomic::AtomicU32;
 
 use context::Contexts;
 
+use super::Error;
 use super::comm::{Comm, Parts};
 use super::errhandler::Errhandler;
 use super::failure::{Class, Failure, Outcome};
@@ -20,20 +25,20 @@ use super::group::Group;
 use super::job::{Joined, join};
 use super::lock::{Held, Lock};
 use super::request::{Request, State};
-use super::Error;
 use crate::coll::Shape;
 use crate::config::Config;
-use crate::launch::{Bootstrap, Kvs};
+use crate::launch::{Bootstrap, Kvs, bootstrap};
 use crate::progress::Engine;
 use crate::proto::{Key, Slots, Taken};
 
+pub use buffered::{Attached, Attachment, OVERHEAD};
 pub use message::{Buffer, Message, Mode};
 pub use wait::Ended;
 
 /// Context of `MPI_COMM_WORLD`.
-const WORLD_CONTEXT: u32 = 2;
+const WORLD_CONTEXT: u32 = 4;
 /// Context of `MPI_COMM_SELF`.
-const SELF_CONTEXT: u32 = 4;
+const SELF_CONTEXT: u32 = 8;
 
 /// What threads take turns at.
 pub struct Core {
@@ -45,6 +50,8 @@ pub struct Core {
     pub(super) tasks: Vec<Key>,
     /// Messages that were matched by a probe and wait to be received.
     pub(super) messages: Slots<(Taken, Arc<Comm>, super::request::Status)>,
+    /// The buffer for buffered sends of communicators without their own.
+    pub buffer: Arc<Attachment>,
     /// The launcher.
     pub(super) kvs: Box<dyn Kvs>,
 }
@@ -86,7 +93,8 @@ impl Process {
         let world = comm(WORLD_CONTEXT, all, Shape::new(rank, &hosts, cores));
         let own = comm(SELF_CONTEXT, me, Shape::new(0, &[0], cores));
         let (requests, messages) = (Slots::default(), Slots::default());
-        let core = Core { engine, requests, tasks: Vec::new(), messages, kvs };
+        let core =
+            Core { engine, requests, tasks: Vec::new(), messages, buffer: Arc::default(), kvs };
         Ok(Self {
             core: Lock::new(core, threads),
             rank,
@@ -99,6 +107,16 @@ impl Process {
             contexts: Contexts::new(rank, size),
             next_keyval: AtomicU32::new(0),
         })
+    }
+
+    /// Joins the job that this process was started in, with settings from the environment; a job
+    /// of one when it was started by hand.
+    ///
+    /// # Errors
+    /// As for [`Process::join`], and when the environment makes no sense.
+    pub fn from_environment(threads: bool) -> Outcome<Self> {
+        let joined = || Self::join(bootstrap()?, Config::from_env()?, threads);
+        Ok(joined()?)
     }
 
     /// `MPI_COMM_WORLD`.

@@ -150,7 +150,8 @@ impl Constant {
     }
 }
 
-/// Names of the functions `pub(crate) unsafe fn` in `src/calls`: the calls that are implemented.
+/// Names of the functions `pub(crate) unsafe fn` in `src/calls`, and of those that a macro writes from
+/// `entry fn`: the calls that are implemented.
 pub fn implemented(crate_root: &Path) -> BTreeSet<String> {
     let folder = crate_root.join("src/calls");
     let entries = std::fs::read_dir(&folder)
@@ -158,8 +159,13 @@ pub fn implemented(crate_root: &Path) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for path in entries.flatten().map(|entry| entry.path()) {
         let source = std::fs::read_to_string(&path).unwrap_or_default();
-        let heads = source.split("pub(crate) unsafe fn ").skip(1);
-        names.extend(heads.filter_map(|head| Some(head.split_once('(')?.0.to_owned())));
+        for mark in ["pub(crate) unsafe fn ", "entry fn "] {
+            let heads = source.split(mark).skip(1);
+            let name = |head: &str| {
+                head.split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned)
+            };
+            names.extend(heads.filter_map(name).filter(|name| !name.is_empty()));
+        }
     }
     names
 }

@@ -25,6 +25,34 @@ pub struct Status {
     pub internal: [c_int; 5],
 }
 
+impl Status {
+    /// Bytes of the message; the sign bit is free.
+    #[must_use]
+    pub fn count(&self) -> i64 {
+        let [low, high, ..] = self.internal;
+        i64::from(high) << 32 | i64::from(low.cast_unsigned())
+    }
+
+    /// Sets the bytes of the message.
+    #[inline]
+    pub fn set_count(&mut self, count: i64) {
+        self.internal[0] = count as c_int;
+        self.internal[1] = (count >> 32) as c_int;
+    }
+
+    /// Whether the operation was cancelled.
+    #[must_use]
+    pub fn cancelled(&self) -> bool {
+        self.internal[2] != 0
+    }
+
+    /// Sets whether it was cancelled.
+    #[inline]
+    pub fn set_cancelled(&mut self, cancelled: bool) {
+        self.internal[2] = cancelled.into();
+    }
+}
+
 /// Numbers of an array that is of `int` in one form of the call and of 64 bits in the other.
 #[derive(Clone, Copy, Debug)]
 pub struct Numbers {

@@ -119,7 +119,10 @@ impl<T: Clone> Table<T> {
     fn missing(&self, handle: Handle) -> Outcome<T> {
         let Handle(number) = handle;
         let what = self.what;
-        fail(self.class, format!("no {what} has the handle {number:#x}: it was freed, or never made"))
+        fail(
+            self.class,
+            format!("no {what} has the handle {number:#x}: it was freed, or never made"),
+        )
     }
 
     /// Fails for a null handle.

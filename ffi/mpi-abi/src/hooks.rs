@@ -1,11 +1,14 @@
 //! Where the entry points meet the process that MPI runs in: its state and its error handlers.
 
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-use cohost::mpi::failure::Failure;
+use cohost::mpi::errhandler::Errhandler;
+use cohost::mpi::failure::{Failure, Outcome};
 
+use crate::args::Handle;
 use crate::enter::Scope;
+use crate::runtime;
 
 /// Where the process is between start and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,20 +20,83 @@ pub(crate) enum State {
     Finalized,
 }
 
-static STATE: AtomicU8 = AtomicU8::new(State::Before as u8);
+/// Between `MPI_Init` and `MPI_Finalize`.
+static WORLD: AtomicU8 = AtomicU8::new(State::Before as u8);
+/// Sessions that are open.
+static SESSIONS: AtomicUsize = AtomicUsize::new(0);
 
-/// The state now.
-pub(crate) fn state() -> State {
-    match STATE.load(Ordering::Relaxed) {
+/// Where the process is between `MPI_Init` and `MPI_Finalize`.
+#[inline]
+pub(crate) fn world_state() -> State {
+    match WORLD.load(Ordering::Relaxed) {
         0 => State::Before,
         1 => State::Running,
         _ => State::Finalized,
     }
 }
 
-/// Calls the error handler of the scope and says what the call returns. Until there are others,
-/// all errors are fatal.
-pub(crate) fn raise(call: &str, _scope: Scope, failure: &Failure) -> c_int {
-    eprintln!("cohost: {call}: {failure}");
-    std::process::exit(failure.code().clamp(1, 255));
+/// Goes on to the next state.
+pub(crate) fn set_world_state(state: State) {
+    WORLD.store(state as u8, Ordering::Relaxed);
+}
+
+/// Sessions that are open.
+pub(crate) fn sessions() -> &'static AtomicUsize {
+    &SESSIONS
+}
+
+/// The state now, by either of the two ways to begin.
+#[inline]
+pub(crate) fn state() -> State {
+    let world = world_state();
+    if world != State::Running && SESSIONS.load(Ordering::Relaxed) > 0 {
+        return State::Running;
+    }
+    world
+}
+
+/// Calls the error handler of the scope and says what the call returns (MPI 5.0, 9.3).
+pub(crate) fn raise(call: &str, scope: Scope, failure: &Failure) -> c_int {
+    let code = failure.code();
+    let (handler, object) = handler_of(scope);
+    match handler {
+        Errhandler::Return => code,
+        Errhandler::Fatal | Errhandler::Abort => fatal(call, failure),
+        Errhandler::User(user) => {
+            (user.function)(object.0, code);
+            code
+        }
+    }
+}
+
+/// The handler that a failure in this scope goes to, and the object that it is told of.
+fn handler_of(scope: Scope) -> (Errhandler, Handle) {
+    let comm = match scope {
+        Scope::Comm(handle) => runtime::comm(handle).ok().map(|comm| (comm.errhandler(), handle)),
+        _ => None,
+    };
+    comm.unwrap_or_else(runtime::default_errhandler)
+}
+
+/// Ends the job with a message.
+fn fatal(call: &str, failure: &Failure) -> c_int {
+    let why = format!("{call}: {failure}");
+    let Err(failure) = end_job(failure.code(), &why) else { return 0 };
+    failure.code()
+}
+
+/// Ends the whole job.
+///
+/// # Errors
+/// Never: it does not return.
+pub(crate) fn end_job(code: c_int, why: &str) -> Outcome<()> {
+    let rank = runtime::joined().map(|process| process.rank().to_string());
+    eprintln!("cohost: rank {}: {why}; the job ends", rank.as_deref().unwrap_or("unknown"));
+    if let Some(process) = runtime::joined() {
+        process.abort(code, why);
+    }
+    let shown = if (1..=255).contains(&code) { code } else { 1 };
+    // Not `exit`: handlers of the application may wait for what never comes.
+    // SAFETY: it has no preconditions.
+    unsafe { libc::_exit(shown) }
 }

@@ -47,7 +47,9 @@ mod calls;
 pub mod constants;
 mod enter;
 mod entries;
+mod handles;
 mod hooks;
+mod runtime;
 
 /// Whether a procedure of the standard is there.
 #[derive(Clone, Copy, Debug)]

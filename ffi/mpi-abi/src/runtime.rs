@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use cohost::mpi::comm::Comm;
 use cohost::mpi::datatype::{Basic, Datatype};
+use cohost::mpi::errhandler::Errhandler;
 use cohost::mpi::failure::{Class, Outcome, fail};
 use cohost::mpi::process::Process;
 use cohost::proto::Key;
@@ -132,11 +133,11 @@ pub(crate) fn request(handle: Handle) -> Outcome<Option<Key>> {
     if handle == MPI_REQUEST_NULL {
         return Ok(None);
     }
-    let found = handles::parts(handle).map(|(index, generation)| {
+    let find = |(index, generation): (usize, usize)| -> Outcome<Option<Key>> {
         let key = process()?.core()?.requests.key_at(index);
         Ok(key.filter(|key| key.generation() as usize % handles::GENERATIONS == generation))
-    });
-    match found.transpose()?.flatten() {
+    };
+    match handles::parts(handle).map(find).transpose()?.flatten() {
         Some(key) => Ok(Some(key)),
         None => fail(
             Class::Request,
@@ -174,4 +175,20 @@ pub(crate) unsafe fn put_request(at: *mut Handle, key: Key) -> Outcome<()> {
     // SAFETY: the caller's promise.
     unsafe { *at = handle };
     Ok(())
+}
+
+/// The handler for failures that concern no object (MPI 5.0, 9.3): that of `MPI_COMM_SELF`.
+pub(crate) fn default_errhandler() -> (Errhandler, Handle) {
+    let handler = joined().map_or(Errhandler::Fatal, |process| process.own().errhandler());
+    (handler, MPI_COMM_SELF)
+}
+
+/// What the library makes of a status of the application.
+pub(crate) fn status_of(status: &Status) -> cohost::mpi::request::Status {
+    cohost::mpi::request::Status {
+        source: status.source,
+        tag: status.tag,
+        count: status.count(),
+        cancelled: status.cancelled(),
+    }
 }

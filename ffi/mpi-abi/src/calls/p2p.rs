@@ -353,9 +353,9 @@ pub(crate) unsafe fn mrecv(
 }
 
 macro_rules! partitioned {
-    ($(entry fn $name:ident to $peer:ident;)*) => {$(
+    ($(entry fn $name:ident to $peer:ident, $buffer:ty;)*) => {$(
         pub(crate) unsafe fn $name(
-            buf: *mut c_void,
+            buf: $buffer,
             partitions: c_int,
             count: i64,
             datatype: Handle,
@@ -376,6 +376,6 @@ macro_rules! partitioned {
 }
 
 partitioned! {
-    entry fn psend_init to dest;
-    entry fn precv_init to source;
+    entry fn psend_init to dest, *const c_void;
+    entry fn precv_init to source, *mut c_void;
 }

@@ -10,12 +10,8 @@ use cohost::mpi::request::{Generalized, Request, State, Status as Found};
 use cohost::proto::Key;
 
 use crate::args::{Handle, Status};
-use crate::callbacks::{
-    MPI_Grequest_cancel_function, MPI_Grequest_free_function, MPI_Grequest_query_function,
-};
-use crate::constants::{
-    MPI_ERR_PENDING, MPI_REQUEST_NULL, MPI_SUCCESS, MPI_UNDEFINED,
-};
+use crate::callbacks::{GrequestCancelFunction, GrequestFreeFunction, GrequestQueryFunction};
+use crate::constants::{MPI_ERR_PENDING, MPI_REQUEST_NULL, MPI_SUCCESS, MPI_UNDEFINED};
 use crate::runtime::{process, put_request, put_status, request, status_of};
 
 /// The requests of an array; none where it is null or inactive.
@@ -416,7 +412,7 @@ pub(crate) unsafe fn request_get_status_some(
     Ok(())
 }
 
-pub(crate) unsafe fn test_cancelled(status: *mut Status, flag: *mut c_int) -> Outcome<()> {
+pub(crate) unsafe fn test_cancelled(status: *const Status, flag: *mut c_int) -> Outcome<()> {
     // SAFETY: the application gives the address of a status.
     let cancelled = unsafe { *status }.cancelled();
     // SAFETY: the application gives an address to write to.
@@ -481,9 +477,9 @@ fn code(code: c_int) -> Result<(), i32> {
 }
 
 pub(crate) unsafe fn grequest_start(
-    query_fn: MPI_Grequest_query_function,
-    free_fn: MPI_Grequest_free_function,
-    cancel_fn: MPI_Grequest_cancel_function,
+    query_fn: GrequestQueryFunction,
+    free_fn: GrequestFreeFunction,
+    cancel_fn: GrequestCancelFunction,
     extra_state: *mut c_void,
     request: *mut Handle,
 ) -> Outcome<()> {

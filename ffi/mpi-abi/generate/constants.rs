@@ -22,6 +22,8 @@ fn value(constant: &Constant) -> (&'static str, String) {
         "int" | "MPI_T_source_order" | "MPI_T_cb_safety" => ("c_int", number.to_string()),
         ty if ty.ends_with('*') => ("usize", number.to_string()),
         ty if ty.starts_with("MPI_") => ("Handle", format!("Handle({number:#x})")),
-        ty => panic!("{} is of type {ty}, which generate/constants.rs does not know", constant.name),
+        ty => {
+            panic!("{} is of type {ty}, which generate/constants.rs does not know", constant.name)
+        }
     }
 }

@@ -9,17 +9,40 @@ use super::{Form, Parameter, Procedure, Standard};
 
 /// Calls whose results may be `MPI_UNDEFINED` where an `int` cannot hold them (MPI 5.0: 3.7, 5.1).
 const OR_UNDEFINED: &[&str] = &[
-    "buffer_detach", "comm_detach_buffer", "file_get_type_extent", "get_count", "get_elements",
-    "pack_external_size", "pack_size", "session_detach_buffer", "type_get_extent",
-    "type_get_true_extent", "type_size",
+    "buffer_detach",
+    "comm_detach_buffer",
+    "file_get_type_extent",
+    "get_count",
+    "get_elements",
+    "pack_external_size",
+    "pack_size",
+    "session_detach_buffer",
+    "type_get_extent",
+    "type_get_true_extent",
+    "type_size",
 ];
 
 /// Beginnings of the names of calls that are allowed before the start and after the end
 /// (MPI 5.0, 11.4.1).
 const ALWAYS: &[&str] = &[
-    "abi_", "add_error_", "errhandler_free", "error_class", "error_string", "finalized",
-    "get_hw_resource_info", "get_library_version", "get_version", "info_", "init", "init_thread",
-    "initialized", "pcontrol", "remove_error_", "session_", "status_", "t_",
+    "abi_",
+    "add_error_",
+    "errhandler_free",
+    "error_class",
+    "error_string",
+    "finalized",
+    "get_hw_resource_info",
+    "get_library_version",
+    "get_version",
+    "info_",
+    "init",
+    "init_thread",
+    "initialized",
+    "pcontrol",
+    "remove_error_",
+    "session_",
+    "status_",
+    "t_",
 ];
 
 /// The text of `entries.rs`.
@@ -48,10 +71,7 @@ pub fn signature(procedure: &Procedure) -> String {
 }
 
 /// All parameters, those that the form lacks included.
-fn all(
-    procedure: &Procedure,
-    form: Form,
-) -> impl Iterator<Item = (&Parameter, types::Rust)> {
+fn all(procedure: &Procedure, form: Form) -> impl Iterator<Item = (&Parameter, types::Rust)> {
     let undefined = OR_UNDEFINED.contains(&procedure.short().as_str());
     procedure
         .parameters
@@ -62,20 +82,19 @@ fn all(
 fn entry(text: &mut String, procedure: &Procedure, form: Form, done: bool) {
     let (short, symbol) = (procedure.short(), procedure.symbol(form));
     let inner = symbol["MPI_".len()..].to_lowercase();
-    let outside = all(procedure, form).filter_map(|(it, rust)| {
-        Some((types::rust_name(&it.name), rust.outside?))
-    });
+    let outside = all(procedure, form)
+        .filter_map(|(it, rust)| Some((types::rust_name(&it.name), rust.outside?)));
     let (names, heads): (Vec<_>, Vec<_>) =
         outside.map(|(name, ty)| (name.clone(), format!("{name}: {ty}"))).unzip();
     let (names, heads) = (names.join(", "), heads.join(", "));
     let converted: Vec<_> = all(procedure, form).map(|(_, rust)| rust.convert).collect();
     let call = format!("calls::{short}({})", converted.join(", "));
     let (result, body) = if procedure.fallible() {
-        let call = if done { call } else { "unsupported()".to_owned() };
+        let call = if done { format!("|| unsafe {{ {call} }}") } else { "unsupported".to_owned() };
         let allowed = if is_always(&short) { "Always" } else { "Running" };
         let entry = format!("&Entry {{ name: \"{symbol}\", allowed: Allowed::{allowed} }}");
         let scope = scope(procedure);
-        ("c_int", format!("enter({entry}, {scope}, || unsafe {{ {call} }})"))
+        ("c_int", format!("enter({entry}, {scope}, {call})"))
     } else {
         assert!(done, "{symbol} returns no error code, so that it must be implemented");
         (types::rust_result(&procedure.returns), format!("unsafe {{ {call} }}"))

@@ -28,7 +28,9 @@ pub enum Shape {
     Arguments,
     Status,
     /// A function of the application; whether its type differs between the forms.
-    Function { poly: bool },
+    Function {
+        poly: bool,
+    },
     Varargs,
 }
 
@@ -56,16 +58,27 @@ pub fn shape(kind: &str) -> Shape {
     use Width::{Aint, Count, Int, Offset};
     match kind {
         "POLYDISPLACEMENT" | "POLYRMA_DISPLACEMENT" => Shape::Number(Int, Aint),
-        "POLYDISPLACEMENT_AINT_COUNT" | "POLYDISPOFFSET" | "POLYDTYPE_PACK_SIZE"
-        | "POLYDTYPE_STRIDE_BYTES" | "POLYLOCATION" => Shape::Number(Aint, Count),
+        "POLYDISPLACEMENT_AINT_COUNT"
+        | "POLYDISPOFFSET"
+        | "POLYDTYPE_PACK_SIZE"
+        | "POLYDTYPE_STRIDE_BYTES"
+        | "POLYLOCATION" => Shape::Number(Aint, Count),
         "POLYFUNCTION" => Shape::Function { poly: true },
         _ if kind.starts_with("POLY") => Shape::Number(Int, Count),
-        "ALLOC_MEM_NUM_BYTES" | "DISPLACEMENT" | "DISPLACEMENT_NNI" | "DISPOFFSET_SMALL"
-        | "LOCATION_SMALL" | "RMA_DISPLACEMENT_NNI" | "WINDOW_SIZE" | "WIN_ATTACH_SIZE" => {
-            Shape::Number(Aint, Aint)
-        }
-        "DROPPED_COUNT" | "GENERIC_DTYPE_COUNT" | "NUM_BYTES" | "TOOLS_TICK_COUNT"
-        | "XFER_NUM_ELEM" | "XFER_NUM_ELEM_NNI" => Shape::Number(Count, Count),
+        "ALLOC_MEM_NUM_BYTES"
+        | "DISPLACEMENT"
+        | "DISPLACEMENT_NNI"
+        | "DISPOFFSET_SMALL"
+        | "LOCATION_SMALL"
+        | "RMA_DISPLACEMENT_NNI"
+        | "WINDOW_SIZE"
+        | "WIN_ATTACH_SIZE" => Shape::Number(Aint, Aint),
+        "DROPPED_COUNT"
+        | "GENERIC_DTYPE_COUNT"
+        | "NUM_BYTES"
+        | "TOOLS_TICK_COUNT"
+        | "XFER_NUM_ELEM"
+        | "XFER_NUM_ELEM_NNI" => Shape::Number(Count, Count),
         "OFFSET" => Shape::Number(Offset, Offset),
         "LOGICAL" | "LOGICAL_OPTIONAL" => Shape::Logical,
         "BUFFER" | "C_BUFFER" | "C_BUFFER2" | "C_BUFFER3" | "C_BUFFER4" | "EXTRA_STATE"
@@ -112,16 +125,65 @@ fn handle(kind: &str) -> Option<&'static str> {
 /// The kinds that are an `int` in both forms; anything else is a mistake in this file.
 fn plain(kind: &str) -> Shape {
     const INTS: &[&str] = &[
-        "ACCESS_MODE", "ARGUMENT_COUNT", "ARRAY_LENGTH", "ARRAY_LENGTH_NNI", "ARRAY_LENGTH_PI",
-        "ASSERT", "BIND_TYPE", "CAT_INDEX", "COLOR", "COMBINER", "COMM_COMPARISON", "COMM_SIZE",
-        "COMM_SIZE_PI", "COORDINATE", "CVAR_INDEX", "CVAR_INDEX_SPECIAL", "DEGREE", "DIMENSION",
-        "DISTRIB_ENUM", "DTYPE_DISTRIBUTION", "ERROR_CLASS", "ERROR_CODE", "EVENT_INDEX",
-        "FILE_DESCRIPTOR", "GROUP_COMPARISON", "GENERIC_DTYPE_INT", "INDEX", "INFO_VALUE_LENGTH", "KEY", "KEYVAL",
-        "KEY_INDEX", "LOCK_TYPE", "MATH", "NUM_DIMS", "ORDER", "PARTITION", "PROCESS_GRID_SIZE",
-        "PROFILE_LEVEL", "PVAR_CLASS", "PVAR_INDEX", "RANK", "RANK_NNI", "SOURCE_INDEX",
-        "SPLIT_TYPE", "STRING_LENGTH", "TAG", "THREAD_LEVEL", "TOOLENUM_INDEX", "TOOLENUM_SIZE",
-        "TOOLS_NUM_ELEM_SMALL", "TOOL_VAR_VALUE", "TOOL_VAR_VERBOSITY", "TOPOLOGY_TYPE",
-        "TYPECLASS", "TYPECLASS_SIZE", "UPDATE_MODE", "UPDATE_NUMBER", "VARIABLE_SCOPE", "VERSION",
+        "ACCESS_MODE",
+        "ARGUMENT_COUNT",
+        "ARRAY_LENGTH",
+        "ARRAY_LENGTH_NNI",
+        "ARRAY_LENGTH_PI",
+        "ASSERT",
+        "BIND_TYPE",
+        "CAT_INDEX",
+        "COLOR",
+        "COMBINER",
+        "COMM_COMPARISON",
+        "COMM_SIZE",
+        "COMM_SIZE_PI",
+        "COORDINATE",
+        "CVAR_INDEX",
+        "CVAR_INDEX_SPECIAL",
+        "DEGREE",
+        "DIMENSION",
+        "DISTRIB_ENUM",
+        "DTYPE_DISTRIBUTION",
+        "ERROR_CLASS",
+        "ERROR_CODE",
+        "EVENT_INDEX",
+        "FILE_DESCRIPTOR",
+        "GROUP_COMPARISON",
+        "GENERIC_DTYPE_INT",
+        "INDEX",
+        "INFO_VALUE_LENGTH",
+        "KEY",
+        "KEYVAL",
+        "KEY_INDEX",
+        "LOCK_TYPE",
+        "MATH",
+        "NUM_DIMS",
+        "ORDER",
+        "PARTITION",
+        "PROCESS_GRID_SIZE",
+        "PROFILE_LEVEL",
+        "PVAR_CLASS",
+        "PVAR_INDEX",
+        "RANK",
+        "RANK_NNI",
+        "SOURCE_INDEX",
+        "SPLIT_TYPE",
+        "STRING_LENGTH",
+        "TAG",
+        "THREAD_LEVEL",
+        "TOOLENUM_INDEX",
+        "TOOLENUM_SIZE",
+        "TOOLS_NUM_ELEM_SMALL",
+        "TOOL_VAR_VALUE",
+        "TOOL_VAR_VERBOSITY",
+        "TOPOLOGY_TYPE",
+        "TYPECLASS",
+        "TYPECLASS_SIZE",
+        "UPDATE_MODE",
+        "UPDATE_NUMBER",
+        "VARIABLE_SCOPE",
+        "VERSION",
         "WEIGHT",
     ];
     assert!(INTS.contains(&kind), "the kind {kind} is not known to generate/types.rs");
@@ -129,12 +191,12 @@ fn plain(kind: &str) -> Shape {
 }
 
 /// Whether one value is passed by its address.
-fn by_address(parameter: &Parameter) -> bool {
+pub fn by_address(parameter: &Parameter) -> bool {
     parameter.pointer.unwrap_or(parameter.out)
 }
 
 /// Name of the type of function, of the form.
-fn function(parameter: &Parameter, form: Form, poly: bool) -> String {
+pub fn function(parameter: &Parameter, form: Form, poly: bool) -> String {
     let name = match parameter.kind.as_str() {
         "EVENT_CB_FUNCTION" => "MPI_T_event_cb_function",
         "EVENT_DROP_CB_FUNCTION" => "MPI_T_event_dropped_cb_function",

@@ -26,14 +26,7 @@ pub type TypeDeleteAttrFunction = DeleteFunction;
 pub type WinCopyAttrFunction = CopyFunction;
 pub type WinDeleteAttrFunction = DeleteFunction;
 pub type CopyFunction = Option<
-    unsafe extern "C" fn(
-        Handle,
-        c_int,
-        *mut c_void,
-        *mut c_void,
-        *mut c_void,
-        *mut c_int,
-    ) -> c_int,
+    unsafe extern "C" fn(Handle, c_int, *mut c_void, *mut c_void, *mut c_void, *mut c_int) -> c_int,
 >;
 pub type DeleteFunction =
     Option<unsafe extern "C" fn(Handle, c_int, *mut c_void, *mut c_void) -> c_int>;

@@ -30,7 +30,14 @@ pub(crate) fn state() -> State {
 
 /// Calls the error handler of the scope and says what the call returns. Until there are others,
 /// all errors are fatal.
-pub(crate) fn raise(call: &str, _scope: Scope, failure: &Failure) -> c_int {
-    eprintln!("cohost: {call}: {failure}");
+pub(crate) fn raise(call: &str, scope: Scope, failure: &Failure) -> c_int {
+    let of = match scope {
+        Scope::Comm(handle) => format!(" on communicator {:#x}", handle.0),
+        Scope::Win(handle) => format!(" on window {:#x}", handle.0),
+        Scope::File(handle) => format!(" on file {:#x}", handle.0),
+        Scope::Session(handle) => format!(" on session {:#x}", handle.0),
+        Scope::Nothing | Scope::Tool => String::new(),
+    };
+    eprintln!("cohost: {call}{of}: {failure}");
     std::process::exit(failure.code().clamp(1, 255));
 }

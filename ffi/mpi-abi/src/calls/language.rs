@@ -118,4 +118,3 @@ pub(crate) unsafe fn win_toint(win: Handle) -> c_int {
 pub(crate) unsafe fn win_fromint(win: c_int) -> Handle {
     from_int(win)
 }
-

@@ -90,11 +90,11 @@ fn entry(text: &mut String, procedure: &Procedure, form: Form, done: bool) {
     let converted: Vec<_> = all(procedure, form).map(|(_, rust)| rust.convert).collect();
     let call = format!("calls::{short}({})", converted.join(", "));
     let (result, body) = if procedure.fallible() {
-        let call = if done { call } else { "unsupported()".to_owned() };
+        let call = if done { format!("|| unsafe {{ {call} }}") } else { "unsupported".to_owned() };
         let allowed = if is_always(&short) { "Always" } else { "Running" };
         let entry = format!("&Entry {{ name: \"{symbol}\", allowed: Allowed::{allowed} }}");
         let scope = scope(procedure);
-        ("c_int", format!("enter({entry}, {scope}, || unsafe {{ {call} }})"))
+        ("c_int", format!("enter({entry}, {scope}, {call})"))
     } else {
         assert!(done, "{symbol} returns no error code, so that it must be implemented");
         (types::rust_result(&procedure.returns), format!("unsafe {{ {call} }}"))

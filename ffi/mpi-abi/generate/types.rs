@@ -191,12 +191,12 @@ fn plain(kind: &str) -> Shape {
 }
 
 /// Whether one value is passed by its address.
-fn by_address(parameter: &Parameter) -> bool {
+pub fn by_address(parameter: &Parameter) -> bool {
     parameter.pointer.unwrap_or(parameter.out)
 }
 
 /// Name of the type of function, of the form.
-fn function(parameter: &Parameter, form: Form, poly: bool) -> String {
+pub fn function(parameter: &Parameter, form: Form, poly: bool) -> String {
     let name = match parameter.kind.as_str() {
         "EVENT_CB_FUNCTION" => "MPI_T_event_cb_function",
         "EVENT_DROP_CB_FUNCTION" => "MPI_T_event_dropped_cb_function",

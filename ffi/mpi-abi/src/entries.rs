@@ -3,6 +3,7 @@
 #![allow(
     missing_docs,
     non_snake_case,
+    unused_imports,
     unused_variables,
     clippy::missing_safety_doc,
     clippy::too_many_arguments,

@@ -47,6 +47,7 @@ mod calls;
 pub mod constants;
 mod enter;
 mod entries;
+mod fortran;
 mod hooks;
 
 /// Whether a procedure of the standard is there.

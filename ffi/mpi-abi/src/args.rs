@@ -250,3 +250,7 @@ fn narrow(value: i64, undefined: bool) -> Outcome<c_int> {
         ),
     }
 }
+
+#[cfg(test)]
+#[path = "args_tests.rs"]
+mod tests;

@@ -47,6 +47,7 @@ mod calls;
 pub mod constants;
 mod enter;
 mod entries;
+mod fortran;
 mod handles;
 mod hooks;
 mod runtime;

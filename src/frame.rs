@@ -82,6 +82,10 @@ pub trait Payload {
     }
     /// Copies `into.len()` bytes from `offset` on. Both lie within [`Payload::len`].
     fn copy_to(&self, offset: usize, into: &mut [u8]);
+    /// All of it, if it is in memory that can be lent.
+    fn bytes(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 impl Payload for &[u8] {
@@ -93,6 +97,11 @@ impl Payload for &[u8] {
     #[inline]
     fn copy_to(&self, offset: usize, into: &mut [u8]) {
         into.copy_from_slice(&self[offset..offset + into.len()]);
+    }
+
+    #[inline]
+    fn bytes(&self) -> Option<&[u8]> {
+        Some(self)
     }
 }
 

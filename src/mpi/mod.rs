@@ -7,6 +7,7 @@
 
 mod collective;
 mod communicator;
+pub mod datatype;
 mod error;
 pub mod failure;
 mod job;

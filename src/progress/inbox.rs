@@ -69,7 +69,8 @@ impl Sink for Inbox<'_> {
             return Ok(Placement::Staged);
         }
         let (header, _) = Header::from_wire(wire).ok_or("a frame of no known kind")?;
-        if header.len < DIRECT_MIN || self.endpoint.direct(peer, &header).is_none() {
+        let range = |(room, _): (&mut Incoming, usize)| room.is_range();
+        if header.len < DIRECT_MIN || !self.endpoint.direct(peer, &header).is_some_and(range) {
             return Ok(Placement::Staged);
         }
         self.links.set_arriving(peer, Some(header));

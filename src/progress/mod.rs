@@ -10,7 +10,7 @@ pub mod wait;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use buffers::{Incoming, Outgoing};
+pub use buffers::{Incoming, Layout, Outgoing};
 use inbox::Inbox;
 use wait::{Idle, NAP, Step, Waiter};
 

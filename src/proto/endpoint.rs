@@ -285,7 +285,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             // What a path kept was copied before that path was given up.
             Kept::Empty | Kept::Path => (&[], None),
             Kept::Copy(bytes) => (bytes, None),
-            Kept::User(key, offset) | Kept::Lent(key, offset) => match self.sends.get(*key) {
+            Kept::User(key, offset) | Kept::Lent(key, offset) => match self.sends.get_mut(*key) {
                 Some(send) => {
                     let lent = matches!(frame.kept, Kept::Lent(..)).then_some((*key, *offset));
                     (send.buffer.slice(*offset, len), lent)
@@ -296,7 +296,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         };
         let offer = paths.offer(peer, &frame.header, payload);
         if let Some((key, offset)) = lent {
-            let kept = match self.sends.get(key) {
+            let kept = match self.sends.get_mut(key) {
                 Some(send) if offer != Offer::Kept => {
                     to.sending.copy_of(send.buffer.slice(offset, len))
                 }

@@ -118,8 +118,13 @@ pub trait SendBuffer {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// `len` bytes from `offset` on; the range lies within the buffer.
-    fn slice(&self, offset: usize, len: usize) -> &[u8];
+    /// Longest slice that should be asked for where there is a choice.
+    fn slice_max(&self) -> usize {
+        usize::MAX
+    }
+    /// `len` bytes from `offset` on; the range lies within the buffer. Exclusive, since the bytes
+    /// may have to be gathered first.
+    fn slice(&mut self, offset: usize, len: usize) -> &[u8];
 }
 
 /// Room that a receive was given.

@@ -10,7 +10,7 @@ impl SendBuffer for Vec<u8> {
     fn len(&self) -> usize {
         Vec::len(self)
     }
-    fn slice(&self, offset: usize, len: usize) -> &[u8] {
+    fn slice(&mut self, offset: usize, len: usize) -> &[u8] {
         &self[offset..offset + len]
     }
 }

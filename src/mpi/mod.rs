@@ -11,6 +11,7 @@ pub mod datatype;
 mod error;
 pub mod failure;
 mod job;
+pub mod op;
 mod reduce;
 pub mod running;
 mod scope;

@@ -126,3 +126,26 @@ impl Signature {
         }
     }
 }
+
+impl Signature {
+    /// Calls `with` for every run of elements of the same type, in order.
+    pub(super) fn each_run<E>(
+        &self,
+        with: &mut impl FnMut(Basic, i64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match &self.kind {
+            Kind::Of(basic) => with(*basic, self.elements),
+            Kind::Repeat(times, inner) => (0..*times).try_for_each(|_| inner.each_run(with)),
+            Kind::Sequence(parts) => parts.iter().try_for_each(|part| part.each_run(with)),
+        }
+    }
+
+    /// The sum of `of` over all elements.
+    pub(super) fn sum(&self, of: &impl Fn(Basic) -> i64) -> i64 {
+        match &self.kind {
+            Kind::Of(basic) => self.elements * of(*basic),
+            Kind::Repeat(times, inner) => times * inner.sum(of),
+            Kind::Sequence(parts) => parts.iter().map(|part| part.sum(of)).sum(),
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! was given: every blocking call waits before it returns, nonblocking ones live in a [`Scope`].
 //! No sockets, rings or frames here.
 
-mod collective;
+pub mod collective;
 mod communicator;
 pub mod datatype;
 mod error;

@@ -1,4 +1,22 @@
-//! Runs the schedules of [`crate::coll`]: posts, waits, copies and reduces.
+//! Collectives: plans of typed calls ([`Plan`]), and what runs the schedules of [`crate::coll`] on bytes for
+//! the calls of [`super::Communicator`]: posts, waits, copies and reduces.
+
+mod moves;
+mod plan;
+mod reductions;
+mod sides;
+#[cfg(test)]
+mod tests;
+
+pub use moves::{
+    allgather, alltoall, barrier, bcast, gather, gatherv, neighbor_allgather, neighbor_alltoall,
+    scatter, scatterv,
+};
+pub use plan::{Neighborhood, Place, Plan};
+pub use reductions::{
+    Vectors, allreduce, exscan, reduce, reduce_scatter, reduce_scatter_block, scan,
+};
+pub use sides::{Items, Pieces};
 
 use super::Error;
 use crate::coll::{Buf, SCRATCH_ALIGN, Schedule, Slice, Step};

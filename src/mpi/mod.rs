@@ -7,6 +7,7 @@
 
 pub mod attributes;
 mod collective;
+pub mod collective;
 pub mod comm;
 mod communicator;
 pub mod datatype;
@@ -17,6 +18,7 @@ pub mod group;
 pub mod info;
 mod job;
 pub mod lock;
+pub mod op;
 pub mod process;
 mod reduce;
 pub mod request;

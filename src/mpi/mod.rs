@@ -6,7 +6,6 @@
 //! No sockets, rings or frames here.
 
 pub mod attributes;
-mod collective;
 pub mod collective;
 pub mod comm;
 mod communicator;

@@ -77,10 +77,10 @@ fn sources() -> Vec<(String, String)> {
     all
 }
 
-/// The same for the crate that boots guests.
+/// The same for the crates that boot guests and that have the C interface.
 fn lab_sources() -> Vec<(String, String)> {
     let read = |path: PathBuf| (path.display().to_string(), fs::read_to_string(&path).unwrap());
-    files(&root().join("lab"), "rs").into_iter().map(read).collect()
+    ["lab", "ffi"].iter().flat_map(|it| files(&root().join(it), "rs")).map(read).collect()
 }
 
 /// `ring/cell.rs` is of the room `ring`, `frame.rs` of `frame`.
@@ -238,7 +238,7 @@ fn documents() -> Vec<PathBuf> {
 
 /// Every function of the sources and tests, as one text of lines `fn name`.
 fn all_functions() -> String {
-    let folders = ["src", "tests", "lab"].map(|folder| files(&root().join(folder), "rs"));
+    let folders = ["src", "tests", "lab", "ffi"].map(|folder| files(&root().join(folder), "rs"));
     let texts = folders.iter().flatten().map(|path| fs::read_to_string(path).unwrap());
     texts.map(|text| code::functions(&text)).collect()
 }

@@ -87,10 +87,10 @@ impl Numbers {
     pub unsafe fn get(self, index: usize) -> i64 {
         if self.wide {
             // SAFETY: the caller's promise.
-            unsafe { *self.at.cast::<i64>().add(index) }
+            unsafe { *self.at.cast::<i64>().wrapping_add(index) }
         } else {
             // SAFETY: the caller's promise.
-            unsafe { *self.at.cast::<c_int>().add(index) }.into()
+            unsafe { *self.at.cast::<c_int>().wrapping_add(index) }.into()
         }
     }
 

@@ -3,10 +3,10 @@ use super::*;
 #[test]
 fn numbers_are_read_in_either_width() {
     let (ints, counts) = ([-1, 2, c_int::MAX], [-1_i64, 1 << 40, i64::MAX]);
-    // SAFETY: both have three.
-    let (narrow, wide) = unsafe {
-        (Numbers::ints(ints.as_ptr()).to_vec(3), Numbers::wide(counts.as_ptr()).to_vec(3))
-    };
+    // SAFETY: it has three.
+    let narrow = unsafe { Numbers::ints(ints.as_ptr()).to_vec(3) };
+    // SAFETY: it has three.
+    let wide = unsafe { Numbers::wide(counts.as_ptr()).to_vec(3) };
     assert_eq!(narrow, [-1, 2, i64::from(c_int::MAX)]);
     assert_eq!(wide, counts);
     // SAFETY: an array that is not there.

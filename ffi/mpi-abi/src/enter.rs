@@ -96,3 +96,7 @@ fn raise(entry: &'static Entry, scope: Scope, failure: &Failure) -> c_int {
     catch_unwind(AssertUnwindSafe(|| hooks::raise(entry.name, scope, failure)))
         .unwrap_or_else(|_| std::process::abort())
 }
+
+#[cfg(test)]
+#[path = "enter_tests.rs"]
+mod tests;

@@ -25,7 +25,7 @@ pub(crate) unsafe fn get_library_version(
     // SAFETY: the application gives room for MPI_MAX_LIBRARY_VERSION_STRING characters.
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), version.cast(), bytes.len()) };
     // SAFETY: as above.
-    unsafe { *version.add(bytes.len()) = 0 };
+    unsafe { *version.wrapping_add(bytes.len()) = 0 };
     // SAFETY: the application gives an address to write to.
     unsafe { *resultlen = c_int::try_from(bytes.len()).unwrap_or(0) };
     Ok(())

@@ -88,7 +88,7 @@ proptest! {
     #[test]
     fn any_part_of_the_stream_is_packed_from_its_places(
         spec in specs(),
-        count in 0..6_usize,
+        count in prop_oneof![4 => 0..6_usize, 1 => 60..200_usize],
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
         let (made, places) = (spec.make(), spec.map().places(count as i64));
@@ -102,11 +102,13 @@ proptest! {
     #[test]
     fn any_part_of_the_stream_is_unpacked_to_its_places_and_nothing_else_is_touched(
         spec in specs(),
-        count in 0..6_usize,
+        count in prop_oneof![4 => 0..6_usize, 1 => 60..200_usize],
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
     ) {
         let (made, places) = (spec.make(), spec.map().places(count as i64));
-        prop_assume!(distinct(&places));
+        if !distinct(&places) {
+            return Ok(());
+        }
         let stream: Vec<u8> = (0..places.len()).map(noise).collect();
         let mut memory = Memory::of(&places, |_| 0);
         let mut expected = memory.bytes.clone();
@@ -168,11 +170,13 @@ proptest! {
     #[test]
     fn external32_is_the_stream_with_every_number_turned_round(
         spec in specs(),
-        count in 0..4_usize,
+        count in prop_oneof![4 => 0..4_usize, 1 => 60..200_usize],
     ) {
         let (made, map) = (spec.make(), spec.map());
         let places = map.places(count as i64);
-        prop_assume!(distinct(&places));
+        if !distinct(&places) {
+            return Ok(());
+        }
         let memory = Memory::of(&places, noise);
         let mut expected = memory.pack(&made, count, 0, places.len());
         let mut at = 0;

@@ -1,5 +1,16 @@
 //! Process topologies: who is whose neighbor (MPI 5.0, 8).
 
+mod cart;
+mod dims;
+mod dist;
+mod graph;
+
+pub use dims::balance;
+pub use dist::{Edge, Edges};
+pub(super) use dist::{from_words, to_words};
+
+use super::collective::Neighborhood;
+
 /// The topology of a communicator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
@@ -38,4 +49,24 @@ pub struct DistGraph {
     pub destinations: Vec<i32>,
     /// Weights of both, if any were given.
     pub weights: Option<(Vec<i32>, Vec<i32>)>,
+}
+
+impl Topology {
+    /// The neighbors of a rank, in the order of its blocks in neighborhood collectives.
+    #[must_use]
+    pub fn neighborhood(&self, rank: u32) -> Neighborhood {
+        let ranks = |list: &[i32]| list.iter().map(|&it| u32::try_from(it).ok()).collect();
+        match self {
+            Self::Cart(cart) => cart.neighborhood(rank),
+            Self::Graph(graph) => {
+                let neighbors: Vec<_> = ranks(graph.neighbors(rank));
+                let (sources, destinations) = (neighbors.clone(), neighbors);
+                Neighborhood { sources, destinations, grid: false }
+            }
+            Self::DistGraph(graph) => {
+                let (sources, destinations) = (ranks(&graph.sources), ranks(&graph.destinations));
+                Neighborhood { sources, destinations, grid: false }
+            }
+        }
+    }
 }

@@ -51,6 +51,7 @@ mod fortran;
 mod handles;
 mod hooks;
 mod runtime;
+mod text;
 
 /// Whether a procedure of the standard is there.
 #[derive(Clone, Copy, Debug)]

@@ -94,3 +94,13 @@ pub(crate) unsafe fn finalize() -> Outcome<()> {
 pub(crate) unsafe fn abort(_comm: Handle, errorcode: c_int) -> Outcome<()> {
     hooks::end_job(errorcode, &format!("MPI_Abort with code {errorcode}"))
 }
+
+/// The level of thread support, in the words of the standard.
+pub(crate) fn level_name() -> &'static str {
+    match LEVEL.load(Ordering::Relaxed) {
+        MPI_THREAD_MULTIPLE => "MPI_THREAD_MULTIPLE",
+        MPI_THREAD_SERIALIZED => "MPI_THREAD_SERIALIZED",
+        MPI_THREAD_FUNNELED => "MPI_THREAD_FUNNELED",
+        _ => "MPI_THREAD_SINGLE",
+    }
+}

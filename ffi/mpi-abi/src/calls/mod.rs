@@ -1,16 +1,26 @@
 //! The calls, by chapter. See the crate's own page for how one is added.
 
+mod attributes;
+mod buffer;
 mod comm;
 mod datatype;
 mod env;
+mod errors;
+mod external;
+mod info;
 mod init;
 mod language;
 mod p2p;
 mod request;
 
+pub(crate) use attributes::*;
+pub(crate) use buffer::*;
 pub(crate) use comm::*;
 pub(crate) use datatype::*;
 pub(crate) use env::*;
+pub(crate) use errors::*;
+pub(crate) use external::*;
+pub(crate) use info::*;
 pub(crate) use init::*;
 pub(crate) use language::*;
 pub(crate) use p2p::*;

@@ -104,8 +104,8 @@ pub enum LaunchError {
         /// The variable, its value, and the remedy.
         reason: String,
     },
-    /// The launcher (or a rank) sent something that is not PMI-1.
-    #[error("PMI-1: {0}")]
+    /// The launcher (or a rank) sent something that is neither PMI-1 nor PMI-2.
+    #[error("PMI: {0}")]
     Wire(#[from] WireError),
     /// The launcher refused a request.
     #[error("the launcher refused `{request}`: {reason}")]
@@ -120,6 +120,12 @@ pub enum LaunchError {
     Gone {
         /// The PMI command.
         request: String,
+    },
+    /// PMIx cannot be used, or one of its calls failed.
+    #[error("PMIx: {reason}")]
+    Pmix {
+        /// The call, the library's reason, and the remedy.
+        reason: String,
     },
     /// A key or value that the key-value space cannot carry.
     #[error("cannot publish `{key}`: {reason}")]

@@ -5,10 +5,13 @@ pub mod bench;
 pub mod compare;
 pub mod detect;
 pub mod explain;
+mod hosts;
 pub mod lab;
 pub mod lab_bench;
 pub mod lab_ranks;
+mod mpiexec;
 pub mod run;
+mod spelling;
 
 use std::process::ExitCode;
 
@@ -45,7 +48,18 @@ enum Command {
 /// Parses the arguments, runs the command, and returns its exit code:
 /// 0 success, 1 the work failed, 2 wrong use.
 pub fn main() -> ExitCode {
-    let code = match Cli::parse().command {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let code = match run::as_mpiexec(&arguments) {
+        Some((called, rest)) => run::mpiexec(&called, rest),
+        None => cohost(),
+    };
+    tidy();
+    code
+}
+
+/// Any of the commands.
+fn cohost() -> ExitCode {
+    match Cli::parse().command {
         Command::Detect(args) => detect::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
@@ -53,9 +67,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::Lab(command) => lab::run(&command),
         Command::LabAgent => lab::agent(),
-    };
-    tidy();
-    code
+    }
 }
 
 /// Removes the files of ranks that were killed: nobody is left to do it but who started them.

@@ -60,12 +60,7 @@ pub fn bootstrap() -> Result<Bootstrap, LaunchError> {
 }
 
 /// Joins in the dialect that is wanted, or that the service leaves.
-fn greet(
-    client: Pmi1,
-    dialect: Dialect,
-    rank: u32,
-    size: u32,
-) -> Result<Bootstrap, LaunchError> {
+fn greet(client: Pmi1, dialect: Dialect, rank: u32, size: u32) -> Result<Bootstrap, LaunchError> {
     let connection = match dialect {
         Dialect::Pmi2 => client.into_connection(),
         Dialect::Pmi1 => match client.greet()? {

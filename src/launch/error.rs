@@ -70,6 +70,12 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+    /// The directory that ranks are to run in is not there.
+    #[error("the working directory `{directory}` is no directory; nothing was started")]
+    NoDirectory {
+        /// The directory as given.
+        directory: String,
+    },
     /// A rank on another machine could not be started.
     #[error("rank {rank} cannot be started: {reason}; nothing was left running")]
     NotStarted {
@@ -171,6 +177,7 @@ impl LaunchError {
                 | Self::Uneven { .. }
                 | Self::ProgramNotFound { .. }
                 | Self::NotExecutable { .. }
+                | Self::NoDirectory { .. }
                 | Self::NulByte { .. }
         )
     }

@@ -16,12 +16,12 @@
 //! | `identity.rs`, `client.rs` | which launcher started this rank, and how to speak to it |
 //! | `pmi1.rs`, `pmi2.rs`, `pmix/`, `local.rs` | the kinds of [`Kvs`]; `connection.rs` for two of them |
 //! | `server.rs`, `server2.rs` | the PMI service, without any I/O |
-//! | `run.rs`, `checks.rs`, `outcome.rs` | options, what is checked first, what came of it |
+//! | `run.rs`, `program.rs`, `checks.rs`, `outcome.rs` | options, what is checked first, what came of it |
 //! | `keeper.rs` | the process between launcher and ranks that outlives neither |
 //! | `supervise/`, `output.rs` | the launcher's one loop, and output line by line |
 //! | `remote.rs` | ranks on other machines, started by somebody else |
 //! | `netns.rs` | a network namespace for each host |
-//! | `sys.rs` | every system call, and all that is unsafe |
+//! | `sys.rs` | every system call, and all that is unsafe but `pmix/library.rs` |
 
 mod checks;
 mod client;
@@ -37,6 +37,7 @@ mod output;
 mod pmi1;
 mod pmi2;
 mod pmix;
+mod program;
 mod remote;
 mod run;
 mod server;
@@ -52,6 +53,7 @@ pub use error::LaunchError;
 pub use layout::{Layout, Place};
 pub use local::in_process;
 pub use outcome::{FailureCause, Outcome, RankFailure};
+pub use program::{Inherit, Segment};
 pub use remote::{RemoteEnd, RemoteProcess, RemoteRank, RemoteStart, run_remote};
 pub use run::{PathPolicy, RunOptions, run};
 pub use wire::WireError;

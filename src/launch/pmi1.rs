@@ -145,10 +145,10 @@ impl Kvs for Pmi1 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_USER_KEY;
     use super::super::connection::PARTS;
     use super::super::server::{Action, Server};
     use super::super::wire::WireError;
-    use super::super::MAX_USER_KEY;
     use super::*;
     use proptest::prelude::*;
     use std::io::{Read, Write};

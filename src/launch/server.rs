@@ -206,7 +206,9 @@ impl Server {
                 if let (Ok(2), Some(client)) = (&version, self.clients.get_mut(rank as usize)) {
                     client.framed = true;
                     // It joins by `fullinit`.
-                    return Ok("cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0".to_owned());
+                    return Ok(
+                        "cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0".to_owned()
+                    );
                 }
                 self.set_membership(rank, Membership::Joined);
                 match version {

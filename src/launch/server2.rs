@@ -196,7 +196,10 @@ mod tests {
         assert_eq!(ask(&mut server, 0, "kvs-fence", &[]), None);
         let done = server.receive(1, wire2::encode("kvs-fence", &[("thrid", "7")]).as_bytes());
         assert_eq!(done.len(), 2);
-        assert!(done.iter().any(|it| matches!(it, Action::Reply(1, frame) if frame.contains("thrid=7;"))));
+        assert!(
+            done.iter()
+                .any(|it| matches!(it, Action::Reply(1, frame) if frame.contains("thrid=7;")))
+        );
         let got = ask(&mut server, 1, "kvs-get", &[("jobid", "job"), ("key", "k")]).unwrap();
         assert_eq!(got.get("value"), Some("a;b=c"));
         let none = ask(&mut server, 1, "kvs-get", &[("key", "x")]).unwrap();

@@ -213,7 +213,8 @@ impl LineBuffer {
         };
         let digits = length.trim_ascii();
         let number = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
-        let length: usize = number.and_then(|text| text.parse().ok()).ok_or(WireError::BadLength)?;
+        let length: usize =
+            number.and_then(|text| text.parse().ok()).ok_or(WireError::BadLength)?;
         if length > MAX_LINE {
             return Err(WireError::Overlong);
         }

@@ -58,14 +58,14 @@ pub(super) struct Library {
 }
 
 impl Library {
-    /// Loads the library in `COHOST_PMIX_LIB`, otherwise that of the system, otherwise the one that
-    /// the launcher itself uses. The text of an error names the remedy.
+    /// Loads the library in `COHOST_PMIX_LIB`, otherwise the one that the launcher itself uses,
+    /// otherwise that of the system. The text of an error names the remedy.
     pub(super) fn load() -> Result<Self, String> {
         let given = std::env::var("COHOST_PMIX_LIB").ok().filter(|path| !path.is_empty());
         let mut reasons = Vec::new();
         let candidates = match &given {
             Some(path) => vec![path.clone()],
-            None => std::iter::once(NAME.to_owned()).chain(launchers_own()).collect(),
+            None => launchers_own().into_iter().chain([NAME.to_owned()]).collect(),
         };
         for path in candidates {
             match open(&path) {
@@ -82,9 +82,14 @@ impl Library {
     }
 
     fn bind(path: String, handle: Symbol) -> Result<Self, String> {
-        let find = |name: &CStr| find(handle, name).ok_or_else(|| {
-            format!("{path} has no function {}: it is no library of PMIx", name.to_string_lossy())
-        });
+        let find = |name: &CStr| {
+            find(handle, name).ok_or_else(|| {
+                format!(
+                    "{path} has no function {}: it is no library of PMIx",
+                    name.to_string_lossy()
+                )
+            })
+        };
         let version = find(c"PMIx_Get_version")?;
         // SAFETY: the function of this name has this type in every version of PMIx.
         let version = unsafe { std::mem::transmute::<Symbol, GetVersion>(version) };
@@ -163,8 +168,9 @@ impl Library {
         let mut value = std::ptr::null_mut();
         // SAFETY: the member and the key are live, no further information is passed, and `value` is
         // where the library may put a pointer.
-        let status =
-            unsafe { (self.get)(&raw const of.0, key.as_ptr(), std::ptr::null(), 0, &raw mut value) };
+        let status = unsafe {
+            (self.get)(&raw const of.0, key.as_ptr(), std::ptr::null(), 0, &raw mut value)
+        };
         check("PMIx_Get", status)?;
         match value.is_null() {
             true => Err(Call { name: "PMIx_Get (without a value)", status }),
@@ -216,12 +222,17 @@ impl Received {
     /// Its type. Only the fields that every version has are read, where they are.
     fn kind(&self) -> u16 {
         // SAFETY: the library returned this value, which begins with its type.
-        unsafe { (&raw const (*self.0).kind).read() }
+        unsafe { (*self.0).kind }
+    }
+
+    /// Where a member of its union is.
+    fn data<T>(&self) -> *const T {
+        self.0.cast::<u8>().wrapping_add(std::mem::offset_of!(Value, data)).cast()
     }
 
     fn uint32(&self) -> Option<u32> {
         // SAFETY: `kind` says that this member of the union is the one that is set.
-        (self.kind() == UINT32).then(|| unsafe { (&raw const (*self.0).data.uint32).read() })
+        (self.kind() == UINT32).then(|| unsafe { self.data::<u32>().read() })
     }
 
     /// The string's own pointer; null when it is no string.
@@ -230,7 +241,7 @@ impl Received {
             return std::ptr::null();
         }
         // SAFETY: `kind` says that this member of the union is the one that is set.
-        unsafe { (&raw const (*self.0).data.string).read() }
+        unsafe { self.data::<*const c_char>().read() }
     }
 
     fn string(&self) -> Option<String> {

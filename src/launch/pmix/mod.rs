@@ -28,7 +28,15 @@ pub(super) fn join() -> Result<Bootstrap, LaunchError> {
     }
     let peers = library.local_peers(&me).ok().and_then(|text| ranks(&text, size));
     let job = me.namespace();
-    let kvs = Pmix { library, me, size, put: Vec::new(), barriers: 0, unread: Vec::new(), entries: HashMap::new() };
+    let kvs = Pmix {
+        library,
+        me,
+        size,
+        put: Vec::new(),
+        barriers: 0,
+        unread: Vec::new(),
+        entries: HashMap::new(),
+    };
     let kind = LauncherKind::Pmix;
     Ok(Bootstrap { rank, size, job, kind, local_peers: peers, kvs: Box::new(kvs) })
 }

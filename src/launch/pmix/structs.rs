@@ -90,10 +90,8 @@ pub(super) type Get =
     unsafe extern "C" fn(*const Proc, *const c_char, *const Info, usize, *mut *mut Value) -> Status;
 pub(super) type Put = unsafe extern "C" fn(u8, *const c_char, *mut Value) -> Status;
 pub(super) type Commit = unsafe extern "C" fn() -> Status;
-pub(super) type Fence =
-    unsafe extern "C" fn(*const Proc, usize, *const Info, usize) -> Status;
-pub(super) type Abort =
-    unsafe extern "C" fn(Status, *const c_char, *mut Proc, usize) -> Status;
+pub(super) type Fence = unsafe extern "C" fn(*const Proc, usize, *const Info, usize) -> Status;
+pub(super) type Abort = unsafe extern "C" fn(Status, *const c_char, *mut Proc, usize) -> Status;
 pub(super) type Finalize = unsafe extern "C" fn(*const Info, usize) -> Status;
 pub(super) type ErrorString = unsafe extern "C" fn(Status) -> *const c_char;
 pub(super) type GetVersion = unsafe extern "C" fn() -> *const c_char;

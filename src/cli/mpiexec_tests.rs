@@ -51,6 +51,10 @@ fn variables_are_for_all_programs_or_for_one() {
     assert_eq!(options.more[0].program, "b");
     let only = Inherit::Only(vec!["PATH".into(), "HOME".into()]);
     assert_eq!(mpiexec("-genvlist PATH,HOME a").inherit, only);
+    let options = mpiexec("-genvnone a : -envlist PATH,HOME b : -envall c : d");
+    let inherited: Vec<_> = options.more.iter().map(|it| it.inherit.clone()).collect();
+    assert_eq!(options.inherit, Inherit::Only(Vec::new()));
+    assert_eq!(inherited, [only, Inherit::All, Inherit::Only(Vec::new())]);
     assert_eq!(mpiexec("-genvnone -genvall a").inherit, Inherit::All);
     let error = read_as(Caller::Mpiexec, "-x NO_SUCH_VARIABLE_HERE a").unwrap_err();
     assert!(error.contains("NO_SUCH_VARIABLE_HERE") && error.contains("NAME=VALUE"), "{error}");

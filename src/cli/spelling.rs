@@ -20,12 +20,16 @@ pub(super) enum Means {
     Env,
     /// `NAME` or `NAME=VALUE`, for this program.
     Export,
-    /// All of the launcher's environment, for all programs or for this one.
+    /// All of the launcher's environment, for all programs.
     InheritAll,
     /// Nothing of it.
     InheritNone,
     /// These names of it.
     InheritList,
+    /// The same three, for this program.
+    OwnInheritAll,
+    OwnInheritNone,
+    OwnInheritList,
     Directory,
     Timeout,
     Quiet,
@@ -115,18 +119,21 @@ pub(super) const SPELLINGS: &[Spelling] = &[
         "Set a variable for the ranks of all programs",
     ),
     option(
-        &["genvall", "envall"],
+        &["genvall"],
         &[],
         Means::InheritAll,
         "Pass the whole environment on, as is done without it",
     ),
+    option(&["genvnone"], &[], Means::InheritNone, "Pass no variable on"),
+    option(&["genvlist"], &["NAME,..."], Means::InheritList, "Pass only these variables on"),
+    option(&["envall"], &[], Means::OwnInheritAll, "As -genvall, for the ranks of this program"),
+    option(&["envnone"], &[], Means::OwnInheritNone, "As -genvnone, for the ranks of this program"),
     option(
-        &["genvlist", "envlist"],
+        &["envlist"],
         &["NAME,..."],
-        Means::InheritList,
-        "Pass only these variables on",
+        Means::OwnInheritList,
+        "As -genvlist, for the ranks of this program",
     ),
-    option(&["genvnone", "envnone"], &[], Means::InheritNone, "Pass no variable on"),
     option(
         &["timeout"],
         &["SECONDS"],

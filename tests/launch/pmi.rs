@@ -18,6 +18,9 @@ fn rank_that_exchanges_values_with_all_others() {
     let mut me = bootstrap().unwrap();
     let again = bootstrap();
     assert!(again.is_err() || again.is_ok_and(|again| again.kind == LauncherKind::Singleton));
+    // A hint that launchers of PMIx give; this rank is among those on its machine.
+    assert_eq!(me.local_peers.is_some(), me.kind == LauncherKind::Pmix);
+    assert!(me.local_peers.iter().all(|peers| peers.contains(&me.rank)));
     let value = |rank: u32, len: usize| -> String {
         (0..len).map(|i| char::from(b'a' + ((i as u32 + rank) % 26) as u8)).collect()
     };
@@ -51,7 +54,7 @@ fn rank_that_aborts() {
 }
 
 /// This test program, as the program of a rank.
-fn as_rank(test: &str) -> Vec<String> {
+pub fn as_rank(test: &str) -> Vec<String> {
     let program = std::env::current_exe().unwrap().to_str().unwrap().to_owned();
     let test = format!("pmi::{test}");
     [&program, "--ignored", "--exact", &test, "--nocapture", "--test-threads=1"]
@@ -60,7 +63,7 @@ fn as_rank(test: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn expect_all_ranks(output: &std::process::Output, size: usize, kind: LauncherKind) {
+pub fn expect_all_ranks(output: &std::process::Output, size: usize, kind: LauncherKind) {
     expect_code(output, 0);
     let text = stdout(output);
     let lines: Vec<&str> =
@@ -77,9 +80,11 @@ fn expect_all_ranks(output: &std::process::Output, size: usize, kind: LauncherKi
 #[test]
 fn ranks_exchange_values_under_cohost_run() {
     let rank = as_rank("rank_that_exchanges_values_with_all_others");
-    let mut args = vec!["-n", "5", "--"];
-    args.extend(rank.iter().map(String::as_str));
-    expect_all_ranks(&cohost(&args).output().unwrap(), 5, LauncherKind::Cohost);
+    for version in ["1", "2"] {
+        let mut args = vec!["-n", "5", "--pmi", version, "--"];
+        args.extend(rank.iter().map(String::as_str));
+        expect_all_ranks(&cohost(&args).output().unwrap(), 5, LauncherKind::Cohost);
+    }
 }
 
 #[test]
@@ -96,8 +101,13 @@ fn ranks_exchange_values_under_mpichs_launcher() {
         return skipped(name, "install MPICH's launcher with: apt-get install mpich");
     }
     let rank = as_rank("rank_that_exchanges_values_with_all_others");
-    for option in [&[][..], &["-pmi-port"]] {
+    for (option, version, kind) in [
+        (&[][..], "", LauncherKind::Pmi1),
+        (&["-pmi-port"], "", LauncherKind::Pmi1),
+        (&[], "2", LauncherKind::Pmi2),
+    ] {
         let child = Command::new("mpiexec.hydra")
+            .env("COHOST_PMI", version)
             .args(option)
             .args(["-n", "4"])
             .args(&rank)
@@ -106,7 +116,7 @@ fn ranks_exchange_values_under_mpichs_launcher() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        expect_all_ranks(&finish(child), 4, LauncherKind::Pmi1);
+        expect_all_ranks(&finish(child), 4, kind);
     }
 }
 
@@ -137,13 +147,15 @@ fn mpichs_ranks_run_under_cohost_run() {
 #[test]
 fn an_abort_ends_the_job_with_its_code_and_reason() {
     let rank = as_rank("rank_that_aborts");
-    let mut args = vec!["-n", "3", "--"];
-    args.extend(rank.iter().map(String::as_str));
-    let child = cohost(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let output = finish(child);
-    expect_code(&output, 9);
-    let text = stderr(&output);
-    assert!(text.contains("rank 1 aborted the job with code 9: the disk is full"), "{text}");
+    for version in ["1", "2"] {
+        let mut args = vec!["-n", "3", "--pmi", version, "--"];
+        args.extend(rank.iter().map(String::as_str));
+        let child = cohost(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = finish(child);
+        expect_code(&output, 9);
+        let text = stderr(&output);
+        assert!(text.contains("rank 1 aborted the job with code 9: the disk is full"), "{text}");
+    }
 }
 
 #[test]

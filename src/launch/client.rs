@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::connection::Connection;
-use super::identity::{Dialect, Identity, environment, identity};
+use super::identity::{Dialect, Identity, announced, environment, identity};
 use super::pmi1::{Greeting, Pmi1};
 use super::pmi2::Pmi2;
 use super::{Bootstrap, LaunchError, LauncherKind, local, pmix, sys};
@@ -17,6 +17,12 @@ static CALLED: AtomicBool = AtomicBool::new(false);
 /// Whether a launcher started this process as a rank, even one that [`bootstrap`] refuses to join.
 pub fn launched() -> bool {
     !matches!(identity(&|name| std::env::var(name).ok()), Ok(Identity::Alone))
+}
+
+/// The rank that the environment promises this process, before it joins: for what is better done
+/// while the others wait. [`bootstrap`] has the last word.
+pub fn announced_rank() -> Option<u32> {
+    announced(&|name| std::env::var(name).ok())
 }
 
 /// Finds out who this rank is: PMI-1 or PMI-2 over the descriptor in `PMI_FD` or the address in

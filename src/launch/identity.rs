@@ -68,6 +68,17 @@ pub(super) fn identity(variable: &dyn Fn(&str) -> Option<String>) -> Result<Iden
     Ok(Identity::Alone)
 }
 
+/// The rank that the launcher's variables promise this process; its service has the last word.
+pub(super) fn announced(variable: &dyn Fn(&str) -> Option<String>) -> Option<u32> {
+    let rank = match identity(variable).ok()? {
+        Identity::Alone => return Some(0),
+        Identity::Descriptor { rank, .. } => return Some(rank),
+        Identity::Port { id, .. } => return Some(id),
+        Identity::Pmix => variable("PMIX_RANK")?,
+    };
+    rank.trim().parse().ok()
+}
+
 /// `COHOST_PMI` decides; Slurm says what it was started with; everything else speaks PMI-1.
 fn dialect(variable: &dyn Fn(&str) -> Option<String>) -> Result<Dialect, LaunchError> {
     match variable("COHOST_PMI").as_deref() {
@@ -109,6 +120,21 @@ mod tests {
         assert_eq!(from(&pmix).unwrap(), Identity::Pmix);
         // The nearer service wins: it was set for this very process.
         assert_eq!(from(&[&pmi[..], &pmix].concat()).unwrap(), descriptor(Dialect::Pmi1));
+    }
+
+    #[test]
+    fn every_launcher_announces_the_rank_in_its_own_variable() {
+        let announced = |pairs: &[(&str, &str)]| {
+            let look = |name: &str| {
+                pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+            };
+            super::announced(&look)
+        };
+        assert_eq!(announced(&[]), Some(0));
+        assert_eq!(announced(&[("PMI_FD", "7"), ("PMI_RANK", "1"), ("PMI_SIZE", "4")]), Some(1));
+        assert_eq!(announced(&[("PMI_PORT", "h:1"), ("PMI_ID", "2")]), Some(2));
+        assert_eq!(announced(&[("PMIX_NAMESPACE", "j"), ("PMIX_RANK", "3")]), Some(3));
+        assert_eq!(announced(&[("PMI_FD", "7")]), None);
     }
 
     #[test]

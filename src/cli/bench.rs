@@ -127,7 +127,7 @@ pub fn run(args: &BenchArgs) -> ExitCode {
         in_job::place().map_err(|e| e.to_string()).map(|()| true)
     } else if args.worker {
         in_job::worker(&args.work()).map_err(|e| e.to_string()).map(|()| true)
-    } else if launched() {
+    } else if launch::launched() {
         run_in_job(args)
     } else if let Some(file) = &args.campaign {
         return run_file(file, args.json.as_deref());
@@ -141,11 +141,6 @@ pub fn run(args: &BenchArgs) -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(reason) => fail(&reason, 1),
     }
-}
-
-/// Whether a launcher started this process as a rank.
-fn launched() -> bool {
-    std::env::var_os("PMI_FD").is_some()
 }
 
 pub(super) fn fail(reason: &str, code: u8) -> ExitCode {

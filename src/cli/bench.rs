@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::bench::campaign::{
     Campaign, CampaignError, LAYOUTS, RUNS_MAX, Stage, Verdict, print_to_stdout,
 };
+use super::lab_campaign::LabGuests;
 use crate::bench::campaign_file::CampaignFile;
 use crate::bench::campaign_resume::{self, ResumeError};
 use crate::bench::limits::LimitsError;
@@ -282,7 +283,8 @@ fn run_file(file: &Path, json: Option<&Path>) -> ExitCode {
             launch: &mut launch::run,
             limits: &mut limits::measure,
         };
-        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage))
+        let mut guests = LabGuests::new(&file);
+        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage, &mut guests))
     });
     match outcome {
         Ok(verdict) => ExitCode::from(judge(&verdict)),
@@ -326,6 +328,7 @@ fn only_limits(json: Option<&Path>) -> Result<bool, String> {
             limits,
             results: Vec::new(),
             stated: Vec::new(),
+            also: Vec::new(),
         };
         document.write(path).map_err(|e| e.to_string())?;
     }

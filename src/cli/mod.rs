@@ -7,6 +7,7 @@ pub mod detect;
 pub mod explain;
 pub mod lab;
 pub mod lab_bench;
+pub mod lab_campaign;
 pub mod lab_ranks;
 pub mod run;
 

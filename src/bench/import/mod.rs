@@ -151,6 +151,7 @@ pub fn from_text(text: &str, path: &Path, hints: &Hints) -> Result<Document, Imp
         },
         results: results(tables, hints),
         stated: Vec::new(),
+        also: Vec::new(),
     })
 }
 

@@ -245,6 +245,8 @@ fn facts(p: &Provenance) -> String {
     ];
     let optional = [("target", &p.target), ("network interface", &p.nic), ("source", &p.source)];
     facts.extend(optional.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k} {v}")));
+    facts.extend(p.guests.iter().map(|how| format!("guests: {how}")));
+    facts.extend(p.host_cores.map(|n| format!("{n} cores in the host")));
     facts.extend((!policy.is_empty()).then(|| format!("message policy: {}", policy.join(", "))));
     facts.extend(p.seed.map(|seed| format!("launches in random order, seed {seed}")));
     facts.extend(

@@ -321,9 +321,8 @@ impl CampaignFile {
             .map(|planned| {
                 let s = planned.series;
                 let guests = self.places[s.place].has_guests();
-                let fits = |boot: &(usize, Layout)| {
-                    boot.1 == s.layout && (!guests || boot.0 == s.place)
-                };
+                let fits =
+                    |boot: &(usize, Layout)| boot.1 == s.layout && (!guests || boot.0 == s.place);
                 let at: Vec<usize> = (0..boots.len()).filter(|i| fits(&boots[*i])).collect();
                 let among = if at.is_empty() { 0 } else { random.below(at.len()) };
                 (at.get(among).copied().unwrap_or(0), planned)

@@ -328,7 +328,8 @@ impl<'a> Launches<'a> {
         if self.failures < campaign_guests::FAILURES_MAX {
             return Ok(());
         }
-        let reason = format!("{} launches in a row failed, the last because {reason}", self.failures);
+        let reason =
+            format!("{} launches in a row failed, the last because {reason}", self.failures);
         Err(CampaignError::Venue { layout: planned.series.layout, reason }.into())
     }
 
@@ -392,8 +393,7 @@ fn report(
         let mut all = Vec::new();
         for series in file.series.iter().filter(|s| s.place == at) {
             let mine = here.iter().filter(|p| p.series == *series);
-            let samples =
-                mine.filter_map(|p| finished(&p)).flat_map(|f| f.samples.iter().cloned());
+            let samples = mine.filter_map(|p| finished(&p)).flat_map(|f| f.samples.iter().cloned());
             all.extend(collect(&series.layout.to_string(), samples));
         }
         let mut print = |text: &str| (stage.print)(text).map_err(CampaignError::from);
@@ -406,9 +406,8 @@ fn report(
         documents.push(document(Provenance { steal_us, ..provenance }, limits, &all));
     }
     let mut documents = documents.into_iter();
-    let mut first = documents.next().unwrap_or_else(|| {
-        document(Provenance::default(), Limits::default(), &[])
-    });
+    let mut first =
+        documents.next().unwrap_or_else(|| document(Provenance::default(), Limits::default(), &[]));
     first.also = documents
         .map(|d| Part { provenance: d.provenance, limits: d.limits, results: d.results })
         .collect();

@@ -10,10 +10,11 @@ use std::str::FromStr;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::lab_campaign::LabGuests;
 use crate::bench::campaign::{
     Campaign, CampaignError, LAYOUTS, RUNS_MAX, Stage, Verdict, print_to_stdout,
 };
-use crate::bench::campaign_file::CampaignFile;
+use crate::bench::campaign_file::{CampaignFile, Place};
 use crate::bench::campaign_resume::{self, ResumeError};
 use crate::bench::limits::LimitsError;
 use crate::bench::name::Benchmark;
@@ -277,7 +278,12 @@ fn run_file(file: &Path, json: Option<&Path>) -> ExitCode {
             launch: &mut launch::run,
             limits: &mut limits::measure,
         };
-        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage))
+        if file.places.iter().any(Place::has_guests) {
+            // Before there are other threads: a signal must find nobody else, and take the guests with it.
+            cohost_lab::take_down_on_signals();
+        }
+        let mut guests = LabGuests::new(&file);
+        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage, &mut guests))
     });
     match outcome {
         Ok(verdict) => ExitCode::from(judge(&verdict)),
@@ -321,6 +327,7 @@ fn only_limits(json: Option<&Path>) -> Result<bool, String> {
             limits,
             results: Vec::new(),
             stated: Vec::new(),
+            also: Vec::new(),
         };
         document.write(path).map_err(|e| e.to_string())?;
     }

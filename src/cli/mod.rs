@@ -8,6 +8,7 @@ pub mod explain;
 mod hosts;
 pub mod lab;
 pub mod lab_bench;
+pub mod lab_campaign;
 pub mod lab_ranks;
 pub mod mpi;
 mod mpiexec;

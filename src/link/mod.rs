@@ -481,7 +481,10 @@ impl Links {
         if net.wants_write(peer) {
             return Sent::Later;
         }
-        if !self.peers[peer as usize].controls.is_empty() && !self.flush_peer(peer, net) {
+        // A frame sent in part goes on first: the control messages wait for its end.
+        let at = &self.peers[peer as usize];
+        let goes_on = at.partial.is_some() && !at.partial_is_control();
+        if !goes_on && !at.controls.is_empty() && !self.flush_peer(peer, net) {
             return Sent::Later;
         }
         let at = &mut self.peers[peer as usize];

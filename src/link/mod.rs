@@ -412,8 +412,7 @@ impl Links {
     /// True when nothing is left to send. A frame sent in part goes first.
     fn flush_peer(&mut self, peer: u32, net: &mut Net) -> bool {
         let at = &mut self.peers[peer as usize];
-        let blocked_by_frame = at.partial.is_some() && !at.partial_is_control();
-        if blocked_by_frame {
+        if at.frame_under_way() {
             return false;
         }
         while let Some((wire, payload)) = at.controls.front_mut() {
@@ -481,10 +480,9 @@ impl Links {
         if net.wants_write(peer) {
             return Sent::Later;
         }
-        // A frame sent in part goes on first: the control messages wait for its end.
         let at = &self.peers[peer as usize];
-        let goes_on = at.partial.is_some() && !at.partial_is_control();
-        if !goes_on && !at.controls.is_empty() && !self.flush_peer(peer, net) {
+        // A frame sent in part goes on first: what waits behind it must not hold it up.
+        if !at.frame_under_way() && !at.controls.is_empty() && !self.flush_peer(peer, net) {
             return Sent::Later;
         }
         let at = &mut self.peers[peer as usize];
@@ -576,7 +574,8 @@ impl Links {
 }
 
 impl Peer {
-    fn partial_is_control(&self) -> bool {
-        self.partial.as_ref().is_some_and(|partial| partial.wire[0] >= control::FIRST)
+    /// Whether part of a frame, not of a control message, is sent.
+    fn frame_under_way(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.wire[0] < control::FIRST)
     }
 }

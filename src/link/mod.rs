@@ -220,6 +220,12 @@ impl Links {
         &mut self.share
     }
 
+    /// What wakes this rank from other machines, for people; empty without such a thing.
+    #[must_use]
+    pub fn bells(&self) -> String {
+        self.share.bells()
+    }
+
     /// Looks, now and then, whether shared memory that can vanish is still there; pairs whose
     /// memory is gone go on over TCP.
     #[inline]

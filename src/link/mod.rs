@@ -33,7 +33,8 @@ use crate::doorbell::{Ring, Ringer};
 use crate::frame::{Header, WIRE_LEN, set_ack};
 use crate::net::{Net, SendState};
 use crate::region::PeerSection;
-use crate::ring::{Consumer, Producer, Pushed};
+pub use crate::ring::{Consumer, Incoming as RingFrame};
+use crate::ring::{Producer, Pushed};
 
 /// A frame of which the socket took only a part, and must take the rest first.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 mod buffers;
 mod inbox;
 mod sleep;
+mod vanishing;
 pub mod wait;
 
 use std::collections::VecDeque;
@@ -401,9 +402,15 @@ impl Engine {
                     break;
                 }
             };
-            let payload = input.consumer.payload(&incoming);
-            if let Err(why) = self.endpoint.arrive(peer, &incoming.header, &payload) {
-                fault = Some(why.to_string());
+            let outcome = if input.consumer.can_vanish() {
+                vanishing::arrive(&mut self.endpoint, &input.consumer, peer, &incoming)
+            } else {
+                let payload = input.consumer.payload(&incoming);
+                let arrived = self.endpoint.arrive(peer, &incoming.header, &payload);
+                arrived.map_err(|why| why.to_string())
+            };
+            if let Err(why) = outcome {
+                fault = Some(why);
                 break;
             }
             published |= input.consumer.release(incoming);

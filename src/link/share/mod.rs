@@ -360,11 +360,16 @@ impl Share {
         let their_control = theirs.control.sub(0, CONTROL_LEN);
         let our_control = ours.control.sub(0, CONTROL_LEN);
         let bell = Bell::of(&section).map_err(RegionError::from)?;
+        let mut consumer = Consumer::new(theirs.cells, theirs.bulk, our_control, size);
+        // What a domain of Xen has granted stays for as long as it is mapped.
+        if section.protection() == Protection::Device {
+            consumer = consumer.within(section.life());
+        }
         self.heard.insert(rank, Heard { bell, far: (!keeps).then_some(section) });
         self.stale = true;
         Ok(Rings {
             producer: Producer::new(ours.cells, ours.bulk, their_control, size),
-            consumer: Consumer::new(theirs.cells, theirs.bulk, our_control, size),
+            consumer,
             ringer,
             keeps,
         })

@@ -59,7 +59,7 @@ pub fn grant(
                  /sys/module/xen_gntalloc/parameters/limit, raise it as root"
             ),
         })?;
-    let invitation = Invitation { identity, domain: ours, references };
+    let invitation = Invitation { identity, domain: ours, port: 0, references };
     // Fresh pages are zero, as those of the heap are.
     let section = OwnSection::new(identity, mapping, Backing::Heap, Protection::Hypervisor);
     Ok((section, invitation))

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod buffer;
+mod collective;
 mod comm;
 mod datatype;
 mod env;
@@ -10,11 +11,13 @@ mod external;
 mod info;
 mod init;
 mod language;
+mod op;
 mod p2p;
 mod request;
 
 pub(crate) use attributes::*;
 pub(crate) use buffer::*;
+pub(crate) use collective::*;
 pub(crate) use comm::*;
 pub(crate) use datatype::*;
 pub(crate) use env::*;
@@ -23,5 +26,6 @@ pub(crate) use external::*;
 pub(crate) use info::*;
 pub(crate) use init::*;
 pub(crate) use language::*;
+pub(crate) use op::*;
 pub(crate) use p2p::*;
 pub(crate) use request::*;

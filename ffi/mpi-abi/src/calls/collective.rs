@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 
 use cohost::mpi::collective::{self, Items, Pieces, Place, Plan, Vectors};
 use cohost::mpi::datatype::Datatype;
-use cohost::mpi::failure::Outcome;
+use cohost::mpi::failure::{Class, Outcome, fail};
 
 use super::op::operation;
 use crate::args::{Handle, Numbers};
@@ -14,6 +14,14 @@ use crate::runtime::{comm, datatype, process, put_request};
 /// Whether a buffer is `MPI_IN_PLACE`.
 fn in_place(buffer: *const c_void) -> bool {
     buffer as usize == MPI_IN_PLACE
+}
+
+/// Refuses `MPI_IN_PLACE` where the standard has no meaning for it.
+fn refuse_in_place(buffer: *const c_void) -> Outcome<()> {
+    if in_place(buffer) {
+        return fail(Class::Buffer, "MPI_IN_PLACE cannot be used for this buffer");
+    }
+    Ok(())
 }
 
 /// Whether this rank is the root, so that the root's arguments count here.
@@ -144,6 +152,7 @@ collectives! {
 
     entry fn bcast, entry fn ibcast, entry fn bcast_init
     (place; buffer: *mut c_void, count: i64, datatype: Handle, root: c_int) {
+        refuse_in_place(buffer)?;
         let datatype = self::datatype(datatype)?;
         // SAFETY: see above.
         unsafe { collective::bcast(place, items(buffer, count, &datatype), root) }
@@ -210,6 +219,7 @@ collectives! {
     entry fn allgather, entry fn iallgather, entry fn allgather_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle) {
+        refuse_in_place(recvbuf)?;
         let sendtype = (!in_place(sendbuf)).then(|| datatype(sendtype)).transpose()?;
         let recvtype = datatype(recvtype)?;
         let send = sendtype.as_ref().map(|it| items(sendbuf, sendcount, it));
@@ -221,6 +231,7 @@ collectives! {
     entry fn allgatherv, entry fn iallgatherv, entry fn allgatherv_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcounts: Numbers, displs: Numbers, recvtype: Handle) {
+        refuse_in_place(recvbuf)?;
         let sendtype = (!in_place(sendbuf)).then(|| datatype(sendtype)).transpose()?;
         let recvtype = datatype(recvtype)?;
         let send = sendtype.as_ref().map(|it| items(sendbuf, sendcount, it));
@@ -233,6 +244,7 @@ collectives! {
     entry fn alltoall, entry fn ialltoall, entry fn alltoall_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle) {
+        refuse_in_place(recvbuf)?;
         let sendtype = (!in_place(sendbuf)).then(|| datatype(sendtype)).transpose()?;
         let recvtype = datatype(recvtype)?;
         let send = sendtype.as_ref().map(|it| Pieces::Equal(items(sendbuf, sendcount, it)));
@@ -244,6 +256,7 @@ collectives! {
     entry fn alltoallv, entry fn ialltoallv, entry fn alltoallv_init
     (place; sendbuf: *const c_void, sendcounts: Numbers, sdispls: Numbers, sendtype: Handle,
      recvbuf: *mut c_void, recvcounts: Numbers, rdispls: Numbers, recvtype: Handle) {
+        refuse_in_place(recvbuf)?;
         let sendtype = (!in_place(sendbuf)).then(|| datatype(sendtype)).transpose()?;
         let recvtype = datatype(recvtype)?;
         // SAFETY: see above.
@@ -260,6 +273,7 @@ collectives! {
     (place; sendbuf: *const c_void, sendcounts: Numbers, sdispls: Numbers,
      sendtypes: *const Handle, recvbuf: *mut c_void, recvcounts: Numbers, rdispls: Numbers,
      recvtypes: *const Handle) {
+        refuse_in_place(recvbuf)?;
         let len = peers(place);
         let from = if in_place(sendbuf) {
             None
@@ -286,6 +300,7 @@ collectives! {
     entry fn allreduce, entry fn iallreduce, entry fn allreduce_init
     (place; sendbuf: *const c_void, recvbuf: *mut c_void, count: i64, datatype: Handle,
      op: Handle) {
+        refuse_in_place(recvbuf)?;
         let (datatype, op) = (self::datatype(datatype)?, operation(op)?);
         let vectors = vectors(sendbuf, recvbuf, &datatype, &op);
         // SAFETY: see above.
@@ -295,6 +310,7 @@ collectives! {
     entry fn reduce_scatter, entry fn ireduce_scatter, entry fn reduce_scatter_init
     (place; sendbuf: *const c_void, recvbuf: *mut c_void, recvcounts: Numbers, datatype: Handle,
      op: Handle) {
+        refuse_in_place(recvbuf)?;
         let (datatype, op) = (self::datatype(datatype)?, operation(op)?);
         let vectors = vectors(sendbuf, recvbuf, &datatype, &op);
         // SAFETY: see above.
@@ -307,6 +323,7 @@ collectives! {
     entry fn reduce_scatter_block_init
     (place; sendbuf: *const c_void, recvbuf: *mut c_void, recvcount: i64, datatype: Handle,
      op: Handle) {
+        refuse_in_place(recvbuf)?;
         let (datatype, op) = (self::datatype(datatype)?, operation(op)?);
         let vectors = vectors(sendbuf, recvbuf, &datatype, &op);
         // SAFETY: see above.
@@ -316,6 +333,7 @@ collectives! {
     entry fn scan, entry fn iscan, entry fn scan_init
     (place; sendbuf: *const c_void, recvbuf: *mut c_void, count: i64, datatype: Handle,
      op: Handle) {
+        refuse_in_place(recvbuf)?;
         let (datatype, op) = (self::datatype(datatype)?, operation(op)?);
         let vectors = vectors(sendbuf, recvbuf, &datatype, &op);
         // SAFETY: see above.
@@ -325,6 +343,7 @@ collectives! {
     entry fn exscan, entry fn iexscan, entry fn exscan_init
     (place; sendbuf: *const c_void, recvbuf: *mut c_void, count: i64, datatype: Handle,
      op: Handle) {
+        refuse_in_place(recvbuf)?;
         let (datatype, op) = (self::datatype(datatype)?, operation(op)?);
         let vectors = vectors(sendbuf, recvbuf, &datatype, &op);
         // SAFETY: see above.
@@ -334,6 +353,8 @@ collectives! {
     entry fn neighbor_allgather, entry fn ineighbor_allgather, entry fn neighbor_allgather_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle) {
+        refuse_in_place(sendbuf)?;
+        refuse_in_place(recvbuf)?;
         let (sendtype, recvtype) = (datatype(sendtype)?, datatype(recvtype)?);
         let send = items(sendbuf, sendcount, &sendtype);
         let recv = Pieces::Equal(items(recvbuf, recvcount, &recvtype));
@@ -344,6 +365,8 @@ collectives! {
     entry fn neighbor_allgatherv, entry fn ineighbor_allgatherv, entry fn neighbor_allgatherv_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcounts: Numbers, displs: Numbers, recvtype: Handle) {
+        refuse_in_place(sendbuf)?;
+        refuse_in_place(recvbuf)?;
         let (sendtype, recvtype) = (datatype(sendtype)?, datatype(recvtype)?);
         let send = items(sendbuf, sendcount, &sendtype);
         // SAFETY: see above.
@@ -355,6 +378,8 @@ collectives! {
     entry fn neighbor_alltoall, entry fn ineighbor_alltoall, entry fn neighbor_alltoall_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle) {
+        refuse_in_place(sendbuf)?;
+        refuse_in_place(recvbuf)?;
         let (sendtype, recvtype) = (datatype(sendtype)?, datatype(recvtype)?);
         let send = Pieces::Equal(items(sendbuf, sendcount, &sendtype));
         let recv = Pieces::Equal(items(recvbuf, recvcount, &recvtype));
@@ -365,6 +390,8 @@ collectives! {
     entry fn neighbor_alltoallv, entry fn ineighbor_alltoallv, entry fn neighbor_alltoallv_init
     (place; sendbuf: *const c_void, sendcounts: Numbers, sdispls: Numbers, sendtype: Handle,
      recvbuf: *mut c_void, recvcounts: Numbers, rdispls: Numbers, recvtype: Handle) {
+        refuse_in_place(sendbuf)?;
+        refuse_in_place(recvbuf)?;
         let (sendtype, recvtype) = (datatype(sendtype)?, datatype(recvtype)?);
         // SAFETY: see above.
         let from = unsafe { Lists::read(sendcounts, sdispls, destinations(place)) };
@@ -379,6 +406,8 @@ collectives! {
     (place; sendbuf: *const c_void, sendcounts: Numbers, sdispls: Numbers,
      sendtypes: *const Handle, recvbuf: *mut c_void, recvcounts: Numbers, rdispls: Numbers,
      recvtypes: *const Handle) {
+        refuse_in_place(sendbuf)?;
+        refuse_in_place(recvbuf)?;
         // SAFETY: see above.
         let from = unsafe { Lists::mixed(sendcounts, sdispls, sendtypes, destinations(place)) }?;
         // SAFETY: see above.

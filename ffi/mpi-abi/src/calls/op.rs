@@ -3,7 +3,6 @@
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::Ordering;
 
-use cohost::mpi::collective;
 use cohost::mpi::datatype::Datatype;
 use cohost::mpi::failure::{Class, Outcome, fail};
 use cohost::mpi::op::{BasicOp, Op};
@@ -113,5 +112,5 @@ pub(crate) unsafe fn reduce_local(
 ) -> Outcome<()> {
     let (datatype, op) = (runtime::datatype(datatype)?, operation(op)?);
     // SAFETY: the application gives vectors of this many items that do not overlap.
-    unsafe { collective::reduce_local(inbuf.cast(), inoutbuf.cast(), count, &datatype, &op) }
+    unsafe { op.local(inbuf.cast(), inoutbuf.cast(), count, &datatype) }
 }

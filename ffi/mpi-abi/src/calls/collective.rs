@@ -52,7 +52,9 @@ impl Lists {
     /// The arrays have that length.
     unsafe fn read(counts: Numbers, displs: Numbers, len: usize) -> Self {
         // SAFETY: the caller's promise.
-        let (counts, displs) = unsafe { (counts.to_vec(len), displs.to_vec(len)) };
+        let counts = unsafe { counts.to_vec(len) };
+        // SAFETY: as above.
+        let displs = unsafe { displs.to_vec(len) };
         Self { counts, displs, datatypes: Vec::new() }
     }
 
@@ -70,7 +72,7 @@ impl Lists {
         let mut lists = unsafe { Self::read(counts, displs, len) };
         for at in 0..len {
             // SAFETY: as above.
-            let handle = unsafe { *types.add(at) };
+            let handle = unsafe { *types.wrapping_add(at) };
             // The type of an empty block may be anything.
             let datatype = match datatype(handle) {
                 Err(_) if lists.counts[at] == 0 => byte().clone(),
@@ -162,7 +164,8 @@ collectives! {
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle, root: c_int) {
         let at_root = is_root(place, root);
-        let sends = !in_place(sendbuf) && !(place.is_inter() && at_root);
+        let only_receives = place.is_inter() && at_root;
+        let sends = !in_place(sendbuf) && !only_receives;
         let sendtype = sends.then(|| datatype(sendtype)).transpose()?;
         let recvtype = at_root.then(|| datatype(recvtype)).transpose()?;
         let send = sendtype.as_ref().map(|it| items(sendbuf, sendcount, it));
@@ -175,7 +178,8 @@ collectives! {
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcounts: Numbers, displs: Numbers, recvtype: Handle, root: c_int) {
         let at_root = is_root(place, root);
-        let sends = !in_place(sendbuf) && !(place.is_inter() && at_root);
+        let only_receives = place.is_inter() && at_root;
+        let sends = !in_place(sendbuf) && !only_receives;
         let sendtype = sends.then(|| datatype(sendtype)).transpose()?;
         let recvtype = at_root.then(|| datatype(recvtype)).transpose()?;
         let send = sendtype.as_ref().map(|it| items(sendbuf, sendcount, it));
@@ -191,7 +195,8 @@ collectives! {
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle, root: c_int) {
         let at_root = is_root(place, root);
-        let receives = !in_place(recvbuf) && !(place.is_inter() && at_root);
+        let only_sends = place.is_inter() && at_root;
+        let receives = !in_place(recvbuf) && !only_sends;
         let sendtype = at_root.then(|| datatype(sendtype)).transpose()?;
         let recvtype = receives.then(|| datatype(recvtype)).transpose()?;
         let send = sendtype.as_ref().map(|it| items(sendbuf, sendcount, it));
@@ -204,7 +209,8 @@ collectives! {
     (place; sendbuf: *const c_void, sendcounts: Numbers, displs: Numbers, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle, root: c_int) {
         let at_root = is_root(place, root);
-        let receives = !in_place(recvbuf) && !(place.is_inter() && at_root);
+        let only_sends = place.is_inter() && at_root;
+        let receives = !in_place(recvbuf) && !only_sends;
         let sendtype = at_root.then(|| datatype(sendtype)).transpose()?;
         let recvtype = receives.then(|| datatype(recvtype)).transpose()?;
         // SAFETY: see above.

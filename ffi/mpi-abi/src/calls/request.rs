@@ -114,12 +114,8 @@ unsafe fn end(
             unsafe { (**status).error = code };
         }
     }
-    let first = codes.into_iter().find_map(|(_, failure)| failure);
-    let why = first.map_or(String::new(), |failure| failure.to_string());
-    if statuses.is_null() {
-        return fail(Class::InStatus, format!("of an operation whose status is ignored: {why}"));
-    }
-    fail(Class::InStatus, why)
+    let Some(first) = codes.into_iter().find_map(|(_, failure)| failure) else { return Ok(()) };
+    Err(Failure { on: first.on, ..Failure::new(Class::InStatus, first.to_string()) })
 }
 
 pub(crate) unsafe fn waitall(

@@ -41,7 +41,7 @@
 //! | [`doorbell`] | sleeping, and waking who sleeps |
 //! | [`region`] | shared memory of every kind; the only door to shared bytes |
 //! | [`frame`], [`config`] | the header that every frame carries; settings |
-//! | [`launch`] | how ranks are started and find each other (PMI-1) |
+//! | [`launch`] | how ranks are started and find each other (PMI, PMIx) |
 //! | [`detect`] | which hypervisor or container this is, with the evidence |
 //!
 //! Start at [`Communicator::send`] and follow a message down: [`progress`], [`proto`], [`link`],

@@ -67,6 +67,7 @@ fn document(hypervisor: &str, seed: u64, launches: usize, sizes: &[u64]) -> Docu
         limits: Limits { cell_us: Some(0.06), ..Limits::default() },
         results,
         stated: Vec::new(),
+        also: Vec::new(),
     }
 }
 

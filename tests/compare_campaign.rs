@@ -93,7 +93,8 @@ fn a_campaign_killed_at_any_moment_ends_with_every_launch_measured_once() {
 fn a_target_that_is_not_there_and_a_wrong_file_are_wrong_use() {
     let dir = tempfile::tempdir().expect("a directory");
     for (content, words) in [
-        (format!("{FILE}[target]\nkind = \"uml\"\n"), "not available"),
+        (format!("{FILE}[target]\nkind = \"vmware\"\n"), "unknown variant"),
+        (format!("{FILE}[target]\nkind = \"qemu\"\nnic = [\"ne2000\"]\n"), "ne2000"),
         (FILE.replace("result = \"out.json\"\n", ""), "no result file"),
         (FILE.replace("runs = 8", "runs = many"), "line 4"),
     ] {

@@ -165,3 +165,43 @@ fn a_receive_from_anyone_takes_from_ring_and_tcp() {
         },
     );
 }
+
+/// An acknowledgement queued while a frame was sent in part waited for the frame, and the frame for it: ranks on slow
+/// networks, where a rank sleeps in the middle of a frame, hung for ever.
+#[test]
+fn a_frame_sent_in_part_goes_on_while_an_acknowledgement_waits_behind_it() {
+    let (done, ended) = std::sync::mpsc::channel();
+    // Not scoped: a job that hangs must fail the test, not keep it.
+    for start in in_process(2) {
+        let done = done.clone();
+        std::thread::spawn(move || {
+            let mut config = Config { path: PathPolicy::Tcp, ..Config::default() };
+            config.net.bind = cohost::net::BindPolicy::LoopbackOnly;
+            config.net.socket_buffer = Some(8 << 10);
+            let outcome = Job::connect(start, config).and_then(|job| {
+                let world = job.world();
+                let long = pattern(100_000, 5);
+                let mut got = vec![0; long.len()];
+                for _ in 0..3 {
+                    if world.rank() == 0 {
+                        // Taking this one leaves an acknowledgement to be sent.
+                        world.recv(&mut got[..8], 1, 1)?;
+                        world.send(&long, 1, 2)?;
+                    } else {
+                        world.send(&long[..8], 0, 1)?;
+                        // Meanwhile rank 0 has filled its socket and gone to sleep.
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                        world.recv(&mut got, 0, 2)?;
+                        assert!(got == long, "bytes arrived wrong");
+                    }
+                }
+                job.finalize()
+            });
+            done.send(outcome.map_err(|error| error.to_string())).unwrap();
+        });
+    }
+    for _ in 0..2 {
+        let outcome = ended.recv_timeout(std::time::Duration::from_secs(60));
+        outcome.expect("both ranks end: neither waits for ever").expect("no rank fails");
+    }
+}

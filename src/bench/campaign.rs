@@ -435,7 +435,14 @@ pub(crate) fn defects(series: &Series) -> u64 {
 /// The result file of these series.
 pub(crate) fn document(provenance: Provenance, limits: Limits, all: &[Series]) -> Document {
     let results = all.iter().flat_map(results_of).collect();
-    Document { schema: SCHEMA.to_owned(), provenance, limits, results, stated: Vec::new() }
+    Document {
+        schema: SCHEMA.to_owned(),
+        provenance,
+        limits,
+        results,
+        stated: Vec::new(),
+        also: Vec::new(),
+    }
 }
 
 fn results_of(series: &Series) -> Vec<BenchResult> {

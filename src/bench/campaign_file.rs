@@ -96,6 +96,18 @@ pub struct TargetSpec {
     /// What kind.
     #[serde(default)]
     pub kind: Target,
+    /// Network devices of QEMU's guests, each measured in guests of its own; without: virtio.
+    #[serde(default)]
+    pub nic: Vec<String>,
+    /// Memory of each guest, MiB; without: what the benchmarks need.
+    #[serde(default)]
+    pub memory: Option<u32>,
+    /// Memory that the guests of a host share, MiB; without: 64.
+    #[serde(default)]
+    pub region: Option<u32>,
+    /// Measure layouts of one host also as processes of this machine, in turn with the guests.
+    #[serde(default)]
+    pub processes: bool,
 }
 
 /// Where the ranks of a campaign run.
@@ -125,15 +137,63 @@ fn one() -> u32 {
     1
 }
 
+impl Target {
+    /// As campaign files spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Target::Processes => "processes",
+            Target::Qemu => "qemu",
+            Target::Uml => "uml",
+            Target::Xen => "xen",
+        }
+    }
+}
+
+/// Where some of a campaign's launches run: processes of this machine, or guests of one kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// What kind.
+    pub kind: Target,
+    /// Network device of QEMU's guests.
+    pub nic: Option<String>,
+}
+
+impl Place {
+    /// Whether something must be booted first.
+    #[must_use]
+    pub fn has_guests(&self) -> bool {
+        self.kind != Target::Processes
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.nic {
+            Some(nic) => write!(f, "{} with {nic}", self.kind.as_str()),
+            None => f.write_str(self.kind.as_str()),
+        }
+    }
+}
+
+/// What makes launches one sample: where, in which layout, over which path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Series {
+    /// Index into [`CampaignFile::places`].
+    pub place: usize,
+    /// Its layout.
+    pub layout: Layout,
+    /// Its path.
+    pub path: PathPolicy,
+}
+
 /// One launch of the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Planned {
     /// Its number in the plan, from 0, independent of the order.
     pub id: u64,
-    /// Its layout.
-    pub layout: Layout,
-    /// Its path.
-    pub path: PathPolicy,
+    /// What it is a launch of.
+    pub series: Series,
     /// Which run of this layout and path, from 0.
     pub run: u32,
 }
@@ -145,8 +205,10 @@ pub struct CampaignFile {
     pub spec: Spec,
     /// What the ranks do.
     pub work: Work,
-    /// Layout and path of each series, in the order of the file.
-    pub series: Vec<(Layout, PathPolicy)>,
+    /// Where launches run: guests first.
+    pub places: Vec<Place>,
+    /// Place, layout and path of each series, in the order of the file.
+    pub series: Vec<Series>,
     /// Where the result goes, when the file says.
     pub result: Option<PathBuf>,
 }
@@ -185,13 +247,7 @@ impl CampaignFile {
     }
 
     fn understand(spec: Spec, path: &Path) -> Result<CampaignFile, String> {
-        if spec.target.kind != Target::Processes {
-            return Err(format!(
-                "target {:?} is not available in this cohost: use kind = \"processes\", or measure inside the \
-                 guests and compare the result files",
-                spec.target.kind
-            ));
-        }
+        let places = places(&spec)?;
         if spec.runs == 0 || spec.runs > RUNS_MAX || spec.ranks_per_vm == 0 {
             return Err(format!("runs must be 1 to {RUNS_MAX}, ranks_per_vm at least 1"));
         }
@@ -212,7 +268,7 @@ impl CampaignFile {
             Some(list) => sizes::parse_list(list).map_err(|e| e.to_string())?,
             None => sizes::standard(sizes::DEFAULT_MAX_BYTES),
         };
-        let series = series(&spec)?;
+        let series = series(&spec, &places)?;
         let launches = series.len() as u64 * u64::from(spec.runs);
         if launches > LAUNCHES_MAX {
             return Err(format!("{launches} launches are more than {LAUNCHES_MAX}"));
@@ -226,6 +282,7 @@ impl CampaignFile {
                 off_cache: spec.off_cache,
                 sample_seconds_max: seconds,
             },
+            places,
             series,
             result: spec.result.as_ref().map(|r| beside.join(r)),
             spec,
@@ -245,16 +302,46 @@ impl CampaignFile {
         format!("{hash:016x}")
     }
 
-    /// Every launch, in the random order that `seed` gives.
+    /// Every launch, in the random order that `seed` gives. Guests are booted once for each place and layout, so
+    /// their launches stay together: the boots are in random order, and the launches of each. A launch of
+    /// processes is put among those of guests in the same layout.
     #[must_use]
     pub fn plan(&self, seed: u64) -> Vec<Planned> {
         let runs = (0..self.spec.runs).flat_map(|run| self.series.iter().map(move |s| (run, s)));
         let mut plan: Vec<_> = runs
             .enumerate()
-            .map(|(id, (run, &(layout, path)))| Planned { id: id as u64, layout, path, run })
+            .map(|(id, (run, &series))| Planned { id: id as u64, series, run })
             .collect();
-        Random::new(seed).shuffle(&mut plan);
-        plan
+        let mut random = Random::new(seed);
+        random.shuffle(&mut plan);
+        let mut boots = self.boots();
+        random.shuffle(&mut boots);
+        let mut placed: Vec<(usize, Planned)> = plan
+            .into_iter()
+            .map(|planned| {
+                let s = planned.series;
+                let guests = self.places[s.place].has_guests();
+                let fits =
+                    |boot: &(usize, Layout)| boot.1 == s.layout && (!guests || boot.0 == s.place);
+                let at: Vec<usize> = (0..boots.len()).filter(|i| fits(&boots[*i])).collect();
+                let among = if at.is_empty() { 0 } else { random.below(at.len()) };
+                (at.get(among).copied().unwrap_or(0), planned)
+            })
+            .collect();
+        // Stable: within a boot the order stays random.
+        placed.sort_by_key(|(boot, _)| *boot);
+        placed.into_iter().map(|(_, planned)| planned).collect()
+    }
+
+    /// Place and layout of all guests that have to be booted.
+    fn boots(&self) -> Vec<(usize, Layout)> {
+        let mut boots = Vec::new();
+        for s in self.series.iter().filter(|s| self.places[s.place].has_guests()) {
+            if !boots.contains(&(s.place, s.layout)) {
+                boots.push((s.place, s.layout));
+            }
+        }
+        boots
     }
 
     /// The launches of one layout and path as the plain campaign knows them.
@@ -278,22 +365,64 @@ impl CampaignFile {
     }
 }
 
-/// Every layout over every path that can serve it.
-fn series(spec: &Spec) -> Result<Vec<(Layout, PathPolicy)>, String> {
+/// Where the launches of a campaign run.
+fn places(spec: &Spec) -> Result<Vec<Place>, String> {
+    let target = &spec.target;
+    let guests = target.kind != Target::Processes;
+    if !target.nic.is_empty() && target.kind != Target::Qemu {
+        return Err(format!(
+            "nic names devices of QEMU, and the target is {}: leave it out",
+            target.kind.as_str()
+        ));
+    }
+    if !guests && (target.memory.is_some() || target.region.is_some() || target.processes) {
+        return Err("memory, region and processes are for guests: name a target kind".to_owned());
+    }
+    if guests && spec.netns {
+        return Err("netns is for processes; hosts of guests are apart anyway".to_owned());
+    }
+    let nics: Vec<Option<&str>> = match (target.kind, &target.nic[..]) {
+        (Target::Qemu, []) => vec![Some("virtio")],
+        (Target::Qemu, nics) => nics.iter().map(|nic| Some(nic.as_str())).collect(),
+        _ => vec![None],
+    };
+    let mut all: Vec<Place> = Vec::new();
+    for nic in nics {
+        let place = Place { kind: target.kind, nic: nic.map(str::to_owned) };
+        if all.contains(&place) {
+            return Err(format!("the target {place} is named twice"));
+        }
+        all.push(place);
+    }
+    if target.processes {
+        all.push(Place { kind: Target::Processes, nic: None });
+    }
+    Ok(all)
+}
+
+/// Every layout in every place over every path that can serve it.
+fn series(spec: &Spec, places: &[Place]) -> Result<Vec<Series>, String> {
     let paths = spec.paths.iter().map(|p| p.parse::<PathPolicy>());
     let paths = paths.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
-    let mut all = Vec::new();
+    let mut all: Vec<Series> = Vec::new();
     for text in &spec.layouts {
         let layout: Layout = text.parse().map_err(|e: crate::launch::LaunchError| e.to_string())?;
         let before = all.len();
-        for &path in &paths {
-            if path == PathPolicy::Ring && layout.hosts > 1 {
+        for (place, kind) in places.iter().enumerate() {
+            let beside = place > 0 && !kind.has_guests();
+            if beside && layout.hosts > 1 {
                 continue;
             }
-            if all.contains(&(layout, path)) {
-                return Err(format!("layout {layout} over {path} is named twice"));
+            for &path in &paths {
+                if !serves(path, layout, spec.ranks_per_vm, &paths) {
+                    continue;
+                }
+                let series = Series { place, layout, path };
+                if all.contains(&series) {
+                    return Err(format!("layout {layout} over {path} is named twice"));
+                }
+                all.push(series);
             }
-            all.push((layout, path));
         }
         if all.len() == before {
             return Err(format!(
@@ -304,56 +433,21 @@ fn series(spec: &Spec) -> Result<Vec<(Layout, PathPolicy)>, String> {
     Ok(all)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(text: &str) -> Result<CampaignFile, String> {
-        CampaignFile::from_text(text, Path::new("dir/c.toml")).map_err(|e| e.to_string())
-    }
-
-    const GOOD: &str = "layouts = [\"1x2\", \"2x1\"]\nruns = 3\npaths = [\"ring\", \"tcp\"]\nsizes = \"8,64K\"\nresult = \"r.json\"\n";
-
-    #[test]
-    fn a_plan_holds_every_launch_once_in_an_order_that_the_seed_decides() {
-        let file = read(GOOD).unwrap();
-        let (a, b) = (file.plan(1), file.plan(2));
-        assert_eq!(a.len(), 9, "1x2 over ring and tcp, 2x1 over tcp, three times");
-        assert_ne!(a, b);
-        assert_eq!(a, file.plan(1));
-        let sorted = |mut plan: Vec<Planned>| {
-            plan.sort_by_key(|p| p.id);
-            plan
-        };
-        assert_eq!(sorted(a), sorted(b));
-        assert_eq!(file.result, Some(PathBuf::from("dir/r.json")));
-    }
-
-    #[test]
-    fn the_digest_changes_with_what_is_measured_and_not_with_seed_or_place() {
-        let digest = |text: &str| read(text).unwrap().digest();
-        assert_eq!(digest(GOOD), digest(&format!("{GOOD}seed = 5\n")));
-        assert_ne!(digest(GOOD), digest(&GOOD.replace("runs = 3", "runs = 4")));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_with_its_line_or_reason() {
-        for (text, words) in [
-            ("layouts = [\"1x2\"]\nruns = 1\nlayuots = 3\n", "line 3: unknown field"),
-            ("layouts = [\"1x2\"\nruns = 1\n", "line "),
-            ("layouts = []\nruns = 1\n", "layouts is empty"),
-            ("layouts = [\"1x2\"]\nruns = 0\n", "runs must be 1 to"),
-            ("layouts = [\"2x1\"]\nruns = 1\npaths = [\"ring\"]\n", "rings alone cannot join"),
-            ("layouts = [\"1x2\", \"1x2\"]\nruns = 1\n", "named twice"),
-            (
-                "layouts = [\"1x2\"]\nruns = 1\n[target]\nkind = \"qemu\"\n",
-                "not available in this cohost",
-            ),
-            ("layouts = [\"1x2\"]\nruns = 1\n[target]\nkind = \"moon\"\n", "line 4"),
-            ("layouts = [\"1x2\"]\nruns = 1\nbenchmarks = [\"pong\"]\n", "known are PingPong"),
-        ] {
-            let error = read(text).unwrap_err();
-            assert!(error.contains(words), "{text}: {error}");
-        }
+/// Whether a layout is to be measured over `path`, given the others that were asked for: not over rings alone
+/// between hosts, and not twice over what is the same.
+fn serves(path: PathPolicy, layout: Layout, ranks_per_vm: u32, paths: &[PathPolicy]) -> bool {
+    let alone = layout.ranks(ranks_per_vm) == 1;
+    let only_tcp = layout.ranks(ranks_per_vm) == u64::from(layout.hosts);
+    let named = |other| paths.contains(&other);
+    match path {
+        // A rank with itself has one path, whatever is asked for.
+        _ if alone => paths.first() == Some(&path),
+        PathPolicy::Ring => layout.hosts == 1,
+        PathPolicy::Auto => !(only_tcp && named(PathPolicy::Tcp)),
+        PathPolicy::Tcp => true,
     }
 }
+
+#[cfg(test)]
+#[path = "campaign_file_tests.rs"]
+mod tests;

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::worker::Sample;
-use crate::report::schema::{Limits, Provenance};
+use crate::report::limit::best_of;
+use crate::report::schema::{ClockCheck, Limits, Provenance};
 
 /// Name and version of the journal.
 pub const JOURNAL: &str = "cohost-campaign/1";
@@ -74,6 +75,24 @@ pub enum Entry {
         /// What the machine allowed then.
         limits: Limits,
     },
+    /// Guests were booted.
+    Boot {
+        /// The place, in words.
+        place: String,
+        /// How long it took, until the guests had told what they are, seconds.
+        seconds: f64,
+        /// What they are.
+        provenance: Box<Provenance>,
+        /// What they allow.
+        limits: Limits,
+    },
+    /// Guests were taken down; their clock had been held against this machine's.
+    Clock {
+        /// The place, in words.
+        place: String,
+        /// What came of it.
+        check: ClockCheck,
+    },
     /// A launch that finished.
     Launch {
         /// Its number in the plan.
@@ -92,6 +111,21 @@ pub enum Entry {
         /// Why.
         reason: String,
     },
+}
+
+/// What the journal knows of guests of one place.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Booted {
+    /// What those of the first boot were.
+    pub provenance: Provenance,
+    /// The best limits of all boots.
+    pub limits: Limits,
+    /// Seconds that all boots took.
+    pub seconds: f64,
+    /// How many there were.
+    pub boots: u32,
+    /// The worst of the comparisons of clocks.
+    pub clock: Option<ClockCheck>,
 }
 
 /// A finished launch.
@@ -114,6 +148,8 @@ pub struct Journal {
     pub header: Header,
     /// Where the first session ran, and the best limits of all.
     pub sessions: Vec<(Provenance, Limits)>,
+    /// Guests by place.
+    pub booted: BTreeMap<String, Booted>,
     /// Finished launches by number.
     pub finished: BTreeMap<u64, Finished>,
 }
@@ -148,6 +184,7 @@ impl Journal {
             file,
             header: fresh,
             sessions: Vec::new(),
+            booted: BTreeMap::new(),
             finished: BTreeMap::new(),
         };
         if whole == 0 {
@@ -160,10 +197,17 @@ impl Journal {
         Ok(journal)
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn replay(&mut self, text: &[u8]) -> Result<(), JournalError> {
         for (index, line) in text.split(|b| *b == b'\n').enumerate() {
+            let path = self.path.clone();
             let damaged = |reason: String| JournalError::Damaged {
-                path: self.path.clone(),
+                path: path.clone(),
                 line: index + 1,
                 reason,
             };
@@ -178,15 +222,9 @@ impl Journal {
                 continue;
             }
             let entry = serde_json::from_slice(line).map_err(|e| damaged(e.to_string()))?;
-            match entry {
-                Entry::Session { provenance, limits } => self.sessions.push((*provenance, limits)),
-                Entry::Launch { id, seconds, steal_us, samples } => {
-                    let finished = Finished { seconds, steal_us, samples };
-                    if self.finished.insert(id, finished).is_some() {
-                        return Err(damaged(format!("launch {id} is there twice")));
-                    }
-                }
-                Entry::Failed { .. } => {}
+            let id = self.keep(entry);
+            if let Some(id) = id {
+                return Err(damaged(format!("launch {id} is there twice")));
             }
         }
         Ok(())
@@ -216,15 +254,37 @@ impl Journal {
             source: e.into(),
         })?;
         self.append_line(&line)?;
+        self.keep(entry);
+        Ok(())
+    }
+
+    /// Takes note of an entry; the number of a launch that was there before.
+    fn keep(&mut self, entry: Entry) -> Option<u64> {
         match entry {
             Entry::Session { provenance, limits } => self.sessions.push((*provenance, limits)),
+            Entry::Boot { place, seconds, provenance, limits } => {
+                let booted = self.booted.entry(place).or_default();
+                if booted.boots == 0 {
+                    booted.provenance = *provenance;
+                    booted.limits = limits;
+                } else {
+                    booted.limits = best_of(std::mem::take(&mut booted.limits), &limits);
+                }
+                booted.seconds += seconds;
+                booted.boots += 1;
+            }
+            Entry::Clock { place, check } => {
+                let booted = self.booted.entry(place).or_default();
+                let worse = booted.clock.as_ref().is_none_or(|c| excess(&check) > excess(c));
+                booted.clock = if worse { Some(check) } else { booted.clock.take() };
+            }
             Entry::Launch { id, seconds, steal_us, samples } => {
                 let finished = Finished { seconds, steal_us, samples };
-                self.finished.insert(id, finished);
+                return self.finished.insert(id, finished).map(|_| id);
             }
             Entry::Failed { .. } => {}
         }
-        Ok(())
+        None
     }
 
     fn append_line(&mut self, line: &str) -> Result<(), JournalError> {
@@ -257,6 +317,11 @@ impl Journal {
 fn sync_directory(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The least share by which a clock was wrong.
+fn excess(check: &ClockCheck) -> f64 {
+    (check.difference_s.abs() - check.resolution_s) / check.elapsed_s.max(1e-9)
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), JournalError> {

@@ -4,6 +4,13 @@ const IMB: &str = include_str!("../../tests/fixtures/compare/imb-2019.txt");
 const OSU_LATENCY: &str = include_str!("../../tests/fixtures/compare/osu-latency.txt");
 const OSU_ALLTOALL: &str = include_str!("../../tests/fixtures/compare/osu-alltoall-full.txt");
 
+/// As printed by IMB-MPI1 2021.11 of Intel's MPI 2021.19 on a busy machine of two cores: four processes with little
+/// time, so that most tables end with a line of words, and two with enough.
+const IMB_FOUR: &str = include_str!("../../tests/fixtures/compare/imb-2021.11-four-processes.txt");
+const IMB_TWO: &str = include_str!("../../tests/fixtures/compare/imb-2021.11-two-processes.txt");
+const IMB_MEMORY: &str = include_str!("../../tests/fixtures/compare/imb-2021.11-out-of-memory.txt");
+const IMB_MULTI: &str = include_str!("../../tests/fixtures/compare/imb-2021.11-multi.txt");
+
 fn read_text(text: &str, hints: &Hints) -> Result<Document, String> {
     from_text(text, Path::new("x.txt"), hints).map_err(|e| e.to_string())
 }
@@ -30,6 +37,74 @@ fn imb_text_becomes_figures_with_the_time_of_the_slowest_rank() {
     assert_eq!(find(&document, "Exchange", 8).ranks, 4);
     assert_eq!(document.provenance.kernel, "Linux 6.1.0-18-amd64");
     assert!(document.provenance.versions["program"].contains("2021.3"));
+}
+
+#[test]
+fn what_a_real_imb_prints_is_read_whole() {
+    let document = read_text(IMB_TWO, &Hints::default()).unwrap();
+    let names: std::collections::BTreeSet<&str> =
+        document.results.iter().map(|r| r.benchmark.as_str()).collect();
+    let all = ["Allreduce", "Alltoall", "Barrier", "Bcast", "PingPing", "PingPong", "Sendrecv"];
+    assert_eq!(names, all.into());
+    assert!(document.results.iter().all(|r| r.ranks == 2 && r.samples_us.len() == 1));
+    assert_eq!(document.results.len(), 6 * 9 + 1, "0 and 8 to 1024 bytes, and one barrier");
+    assert!(document.provenance.versions["program"].contains("2021.11"));
+}
+
+#[test]
+fn real_tables_that_ran_out_of_time_or_memory_keep_the_rows_they_have() {
+    let document = read_text(IMB_FOUR, &Hints::default()).unwrap();
+    assert_eq!(find(&document, "PingPong", 0).ranks, 4, "two play and two wait");
+    let document = read_text(IMB_MEMORY, &Hints::default()).unwrap();
+    assert_eq!(find(&document, "Alltoall", 0).ranks, 4);
+    assert!(document.results.iter().all(|r| r.bytes < 16_384));
+}
+
+/// IMB measures Barrier with 2, then 4 of 4 processes: they were taken for two launches of one figure.
+#[test]
+fn tables_of_a_part_of_the_job_are_figures_of_their_own_without_the_jobs_layout() {
+    let hints = Hints { layout: Some("2x2".into()), path: Some("tcp".into()), ranks: Some(4) };
+    let document = read_text(IMB_FOUR, &hints).unwrap();
+    let of: Vec<(u32, &str, usize)> = document
+        .results
+        .iter()
+        .filter(|r| r.benchmark == "Barrier")
+        .map(|r| (r.ranks, r.layout.as_str(), r.samples_us.len()))
+        .collect();
+    assert_eq!(of, [(2, "-", 1), (4, "2x2", 1)]);
+}
+
+#[test]
+fn several_groups_at_once_are_refused_by_name() {
+    let error = read_text(IMB_MULTI, &Hints::default()).unwrap_err();
+    assert!(error.contains("-multi"), "{error}");
+}
+
+/// Headings and columns as versions 5.6 to 7.5 print them with options that sites use.
+#[test]
+fn osu_tables_with_checks_and_tails_are_read() {
+    let checked = "\n# OSU MPI All-to-All Personalized Exchange Latency Test v7.5\n# Datatype: MPI_CHAR.\n\
+        # Size       Avg Latency(us)        Validation\n1                      12.50              Pass\n\
+        4096                   13.75              Pass\n";
+    let document = read_text(checked, &two_by_four()).unwrap();
+    assert_eq!(find(&document, "Alltoall", 4096).t_us.mean, 13.75);
+    let tails = "\n# OSU MPI All-to-Allv Personalized Exchange Latency Test v7.5\n# Datatype: MPI_CHAR.\n\
+        # Size       Avg Latency(us)   Min Latency(us)   Max Latency(us)  Iterations  P50 Tail Lat(us)  \
+        P90 Tail Lat(us)  P99 Tail Lat(us)\n\
+        4096                  467.50            460.50            474.25        1000            407.25  \
+        584.25            634.25\n";
+    let document = read_text(tails, &two_by_four()).unwrap();
+    assert_eq!(find(&document, "Alltoallv", 4096).t_us.mean, 474.25);
+    let patched = "# OSU MPI Latency Test v7.0-site2\n# Size          Latency (us)\n8  1.25\n";
+    assert_eq!(
+        find(&read_text(patched, &Hints::default()).unwrap(), "PingPong", 8).t_us.mean,
+        1.25
+    );
+    let overlap = "# OSU MPI Non-blocking Allgather Latency Test v5.6.3\n\
+        # Overall = Coll. Init + Compute + MPI_Test + MPI_Wait\n\n\
+        # Size           Overall(us)       Compute(us)    Pure Comm.(us)        Overlap(%)\n1 2.5 1.25 1.25 0.00\n";
+    let error = read_text(overlap, &two_by_four()).unwrap_err();
+    assert!(error.contains("line 1") && error.contains("cannot be compared"), "{error}");
 }
 
 #[test]

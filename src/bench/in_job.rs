@@ -89,8 +89,14 @@ pub fn place() -> Result<(), InJobError> {
 /// [`InJobError`].
 pub fn tables(work: &Work, json: Option<&Path>) -> Result<bool, InJobError> {
     // Before joining, since the others then sleep in the launcher's barrier instead of polling.
-    let front = if is_first() { Some(Front::open(work, json)?) } else { None };
+    let promised = crate::launch::announced_rank() == Some(0);
+    let front = if promised { Some(Front::open(work, json)?) } else { None };
     let job = crate::init().map_err(|source| InJobError::Job { action: "join", source })?;
+    let front = match (job.world().rank(), front) {
+        (0, None) => Some(Front::open(work, json)?),
+        (0, front) => front,
+        _ => None,
+    };
     let good = match front {
         Some(mut front) => {
             let clock = worker::run(job.world(), work, &mut |sample| front.take(sample))?;
@@ -103,11 +109,6 @@ pub fn tables(work: &Work, json: Option<&Path>) -> Result<bool, InJobError> {
     };
     job.finalize().map_err(|source| InJobError::Job { action: "leave", source })?;
     Ok(good)
-}
-
-/// Whether the launcher calls this process rank 0.
-fn is_first() -> bool {
-    std::env::var("PMI_RANK").is_ok_and(|rank| rank.trim() == "0")
 }
 
 /// What rank 0 keeps beside its own measuring.

@@ -9,6 +9,7 @@
 mod buffers;
 pub mod campaign;
 pub mod campaign_file;
+pub mod campaign_guests;
 pub mod campaign_journal;
 pub mod campaign_resume;
 pub mod clocks;

@@ -10,10 +10,11 @@ use std::str::FromStr;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::lab_campaign::LabGuests;
 use crate::bench::campaign::{
     Campaign, CampaignError, LAYOUTS, RUNS_MAX, Stage, Verdict, print_to_stdout,
 };
-use crate::bench::campaign_file::CampaignFile;
+use crate::bench::campaign_file::{CampaignFile, Place};
 use crate::bench::campaign_resume::{self, ResumeError};
 use crate::bench::limits::LimitsError;
 use crate::bench::name::Benchmark;
@@ -127,7 +128,7 @@ pub fn run(args: &BenchArgs) -> ExitCode {
         in_job::place().map_err(|e| e.to_string()).map(|()| true)
     } else if args.worker {
         in_job::worker(&args.work()).map_err(|e| e.to_string()).map(|()| true)
-    } else if launched() {
+    } else if launch::launched() {
         run_in_job(args)
     } else if let Some(file) = &args.campaign {
         return run_file(file, args.json.as_deref());
@@ -141,11 +142,6 @@ pub fn run(args: &BenchArgs) -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(reason) => fail(&reason, 1),
     }
-}
-
-/// Whether a launcher started this process as a rank.
-fn launched() -> bool {
-    std::env::var_os("PMI_FD").is_some()
 }
 
 pub(super) fn fail(reason: &str, code: u8) -> ExitCode {
@@ -282,7 +278,12 @@ fn run_file(file: &Path, json: Option<&Path>) -> ExitCode {
             launch: &mut launch::run,
             limits: &mut limits::measure,
         };
-        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage))
+        if file.places.iter().any(Place::has_guests) {
+            // Before there are other threads: a signal must find nobody else, and take the guests with it.
+            cohost_lab::take_down_on_signals();
+        }
+        let mut guests = LabGuests::new(&file);
+        on_stage(venue, |stage| campaign_resume::run(&file, json, &program, stage, &mut guests))
     });
     match outcome {
         Ok(verdict) => ExitCode::from(judge(&verdict)),
@@ -326,6 +327,7 @@ fn only_limits(json: Option<&Path>) -> Result<bool, String> {
             limits,
             results: Vec::new(),
             stated: Vec::new(),
+            also: Vec::new(),
         };
         document.write(path).map_err(|e| e.to_string())?;
     }

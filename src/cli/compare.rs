@@ -157,17 +157,16 @@ fn inputs(args: &CompareArgs) -> Result<Vec<Input>, Failure> {
             _ => Failure::Work(e.to_string()),
         })?;
         let name = path.display().to_string();
-        if let Some(same) = inputs.iter().find(|i| is_same(&i.document, &document)) {
-            return Err(Failure::Usage(format!(
-                "{name} holds the same launches as {}: they would count twice; name one of them",
-                same.name
-            )));
+        for document in document.by_place() {
+            if let Some(same) = inputs.iter().find(|i| is_same(&i.document, &document)) {
+                return Err(Failure::Usage(format!(
+                    "{name} holds the same launches as {}: they would count twice; name one of them",
+                    same.name
+                )));
+            }
+            let label = value_of(&args.label, path).map(str::to_owned);
+            inputs.push(Input { name: name.clone(), label, document });
         }
-        inputs.push(Input {
-            name,
-            label: value_of(&args.label, path).map(str::to_owned),
-            document,
-        });
     }
     if args.then_and_now {
         let document = Document::from_text(PAST, Path::new("virtual-supercomputer-2008.json"))

@@ -42,8 +42,7 @@ const REPORT_TAG: i32 = 2;
 
 /// Explains the job this process is in, or starts one to explain.
 pub fn run(args: &ExplainArgs) -> ExitCode {
-    let outcome = if std::env::var_os("PMI_FD").is_some() || std::env::var_os("PMI_PORT").is_some()
-    {
+    let outcome = if launch::launched() {
         explain_job().map(|()| ExitCode::SUCCESS).map_err(|error| error.to_string())
     } else {
         start(args)

@@ -79,22 +79,56 @@ impl LabBenchArgs {
         let mut options = LabOptions::new(self.hypervisor, layout.hosts, layout.vms);
         options.nic = self.nic;
         options.region_mib = self.region;
-        options.profile = if cfg!(debug_assertions) { Profile::Dev } else { Profile::Release };
-        options.memory_mib = match self.memory {
-            Some(memory) => memory,
-            None => options.memory_mib + needed_mib(campaign, layout),
-        };
-        Ok(options)
+        Ok(with_memory(options, self.memory, campaign, layout))
     }
+}
 
-    /// The network device and who provides it.
-    fn network(&self) -> String {
-        match self.hypervisor {
-            Hypervisor::Qemu => format!("{}, emulated by QEMU", self.nic),
-            Hypervisor::Uml => "tap of User-Mode Linux".to_owned(),
-            Hypervisor::Xen => "netfront of Xen, over a bridge in its control domain".to_owned(),
-        }
+/// Memory as asked for, or what the benchmarks need; the guests' program as this one was built.
+pub(super) fn with_memory(
+    mut options: LabOptions,
+    asked_mib: Option<u32>,
+    campaign: &Campaign,
+    layout: Layout,
+) -> LabOptions {
+    options.profile = if cfg!(debug_assertions) { Profile::Dev } else { Profile::Release };
+    let needed = options.memory_mib.saturating_add(needed_mib(campaign, layout));
+    options.memory_mib = asked_mib.unwrap_or(needed);
+    options
+}
+
+/// The network device of guests and who provides it.
+fn network(options: &LabOptions) -> String {
+    match options.hypervisor {
+        Hypervisor::Qemu => format!("{}, emulated by QEMU", options.nic),
+        Hypervisor::Uml => "tap of User-Mode Linux".to_owned(),
+        Hypervisor::Xen => "netfront of Xen, over a bridge in its control domain".to_owned(),
     }
+}
+
+/// The memory that guests of one host share.
+fn mapping(options: &LabOptions) -> &'static str {
+    match options.hypervisor {
+        Hypervisor::Xen => "granted pages",
+        _ if options.region_mib == 0 => "none",
+        Hypervisor::Qemu => "ivshmem",
+        Hypervisor::Uml => "/dev/mmapper",
+    }
+}
+
+/// Boots guests and asks them what they are and allow.
+pub(super) fn boot(options: &LabOptions) -> Result<(Lab, Provenance, Limits), String> {
+    let lab = Lab::up(options).map_err(|e| e.to_string())?;
+    let found = ask(&lab)?;
+    let cores = std::thread::available_parallelism().ok();
+    let place = Provenance {
+        guests: Some(lab.how().to_owned()),
+        nic: network(options),
+        target: "guests".to_owned(),
+        mapping: mapping(options).to_owned(),
+        host_cores: cores.and_then(|n| u32::try_from(n.get()).ok()),
+        ..found.provenance
+    };
+    Ok((lab, place, found.limits))
 }
 
 /// Memory that the benchmarks' buffers take in each guest, in MiB, and as much again for messages
@@ -121,15 +155,8 @@ impl Guests {
     ) -> Result<Option<Provenance>, String> {
         self.lab = None;
         let options = args.options(campaign, layout).map_err(|e| e.to_string())?;
-        let lab = Lab::up(&options).map_err(|e| e.to_string())?;
-        let found = ask(&lab)?;
-        self.limits = found.limits;
-        let place = Provenance {
-            guests: Some(lab.how().to_owned()),
-            nic: args.network(),
-            target: "guests".to_owned(),
-            ..found.provenance
-        };
+        let (lab, place, limits) = boot(&options)?;
+        self.limits = limits;
         self.lab = Some(lab);
         Ok(Some(place))
     }

@@ -5,15 +5,17 @@ pub mod bench;
 pub mod compare;
 pub mod detect;
 pub mod explain;
+mod hosts;
 pub mod lab;
 pub mod lab_bench;
+pub mod lab_campaign;
 pub mod lab_ranks;
 pub mod mpi;
+mod mpiexec;
 pub mod run;
+mod spelling;
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -52,7 +54,18 @@ enum Command {
 /// Parses the arguments, runs the command, and returns its exit code:
 /// 0 success, 1 the work failed, 2 wrong use.
 pub fn main() -> ExitCode {
-    let code = match Cli::parse_from(command_line(std::env::args_os())).command {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let code = match run::as_mpiexec(&arguments) {
+        Some((called, rest)) => run::mpiexec(&called, rest),
+        None => cohost(),
+    };
+    tidy();
+    code
+}
+
+/// Any of the commands.
+fn cohost() -> ExitCode {
+    match Cli::parse().command {
         Command::Detect(args) => detect::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
@@ -61,37 +74,6 @@ pub fn main() -> ExitCode {
         Command::Mpi(command) => mpi::run(&command),
         Command::Lab(command) => lab::run(&command),
         Command::LabAgent => lab::agent(),
-    };
-    tidy();
-    code
-}
-
-/// The arguments; under the names `mpiexec` and `mpirun` they are those of `run`.
-fn command_line(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments: Vec<_> = arguments.collect();
-    let name = arguments.first().and_then(|program| Path::new(program).file_name());
-    if name.is_some_and(|name| name == "mpiexec" || name == "mpirun") {
-        arguments.insert(1, "run".into());
-        launcher_spelling(&mut arguments[2..]);
-    }
-    arguments
-}
-
-/// `-np N` among the options before the program is `-n N`.
-fn launcher_spelling(arguments: &mut [OsString]) {
-    let mut at = 0;
-    while let Some(argument) =
-        arguments.get_mut(at).filter(|it| it.as_encoded_bytes()[..] != *b"--")
-    {
-        if argument == "-np" {
-            *argument = "-n".into();
-        }
-        let argument = argument.to_string_lossy();
-        let with_value = ["-n", "--ranks", "--layout", "--ranks-per-vm", "--path"];
-        if !argument.starts_with('-') {
-            return;
-        }
-        at += if with_value.contains(&argument.as_ref()) { 2 } else { 1 };
     }
 }
 
@@ -110,22 +92,5 @@ fn tidy() {
     if let Some(directory) = std::env::var_os("COHOST_SHM_DIR").filter(|dir| !dir.is_empty()) {
         // What cannot be removed was reported by the ranks that could not use the directory.
         let _ = crate::region::file::clean_stale(directory.as_ref());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn under_the_launchers_names_it_runs_programs() {
-        let words = |line: &str| {
-            let arguments = line.split(' ').map(OsString::from);
-            command_line(arguments).join(&OsString::from(" ")).into_string().unwrap()
-        };
-        assert_eq!(words("/p/bin/mpiexec -n 2 a"), "/p/bin/mpiexec run -n 2 a");
-        assert_eq!(words("mpirun --path tcp -np 4 a -np 3"), "mpirun run --path tcp -n 4 a -np 3");
-        assert_eq!(words("cohost run -np 4"), "cohost run -np 4");
-        assert_eq!(words("mpirun -n"), "mpirun run -n");
     }
 }

@@ -109,15 +109,24 @@ pub(super) fn make_room(ranks: u32, namespaces: u32) -> Result<libc::rlimit, Lau
     Ok(before)
 }
 
-/// The path of `program`, found as a shell would, and known to be executable.
-pub(super) fn find_program(program: &OsStr) -> Result<PathBuf, LaunchError> {
+/// The path of `program`, found as a shell in `directory` would, and known to be executable.
+pub(super) fn find_program(
+    program: &OsStr,
+    directory: Option<&Path>,
+) -> Result<PathBuf, LaunchError> {
     let name = program.to_string_lossy().into_owned();
+    if let Some(directory) = directory.filter(|it| !it.is_dir()) {
+        let directory = directory.display().to_string();
+        return Err(LaunchError::NoDirectory { directory });
+    }
+    // The rank changes into its directory before it becomes the program.
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     if program.is_empty() {
         let searched = "its name is empty".to_owned();
         return Err(LaunchError::ProgramNotFound { program: name, searched });
     }
     if program.as_bytes().contains(&b'/') {
-        let path = PathBuf::from(program);
+        let path = absolute(directory.unwrap_or(Path::new("")).join(program));
         return match executable(&path) {
             Ok(true) => Ok(path),
             Ok(false) => Err(LaunchError::NotExecutable {
@@ -132,7 +141,7 @@ pub(super) fn find_program(program: &OsStr) -> Result<PathBuf, LaunchError> {
     }
     let search = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
     std::env::split_paths(&search)
-        .map(|folder| folder.join(program))
+        .map(|folder| absolute(folder.join(program)))
         .find(|path| matches!(executable(path), Ok(true)))
         .ok_or_else(|| LaunchError::ProgramNotFound {
             program: name.clone(),

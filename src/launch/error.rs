@@ -70,6 +70,12 @@ pub enum LaunchError {
         /// Why not.
         reason: String,
     },
+    /// The directory that ranks are to run in is not there.
+    #[error("the working directory `{directory}` is no directory; nothing was started")]
+    NoDirectory {
+        /// The directory as given.
+        directory: String,
+    },
     /// A rank on another machine could not be started.
     #[error("rank {rank} cannot be started: {reason}; nothing was left running")]
     NotStarted {
@@ -104,8 +110,8 @@ pub enum LaunchError {
         /// The variable, its value, and the remedy.
         reason: String,
     },
-    /// The launcher (or a rank) sent something that is not PMI-1.
-    #[error("PMI-1: {0}")]
+    /// The launcher (or a rank) sent something that is neither PMI-1 nor PMI-2.
+    #[error("PMI: {0}")]
     Wire(#[from] WireError),
     /// The launcher refused a request.
     #[error("the launcher refused `{request}`: {reason}")]
@@ -120,6 +126,12 @@ pub enum LaunchError {
     Gone {
         /// The PMI command.
         request: String,
+    },
+    /// PMIx cannot be used, or one of its calls failed.
+    #[error("PMIx: {reason}")]
+    Pmix {
+        /// The call, the library's reason, and the remedy.
+        reason: String,
     },
     /// A key or value that the key-value space cannot carry.
     #[error("cannot publish `{key}`: {reason}")]
@@ -165,6 +177,7 @@ impl LaunchError {
                 | Self::Uneven { .. }
                 | Self::ProgramNotFound { .. }
                 | Self::NotExecutable { .. }
+                | Self::NoDirectory { .. }
                 | Self::NulByte { .. }
         )
     }

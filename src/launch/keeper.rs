@@ -49,8 +49,18 @@ impl Strings {
     }
 }
 
+/// One program of the job.
+pub(super) struct ProgramPlan {
+    pub(super) path: CString,
+    pub(super) arguments: Strings,
+    /// Where it runs, when not where the launcher does.
+    pub(super) directory: Option<CString>,
+}
+
 /// All that is needed to start one rank.
 pub(super) struct RankPlan {
+    /// Its place in [`Plan::programs`].
+    pub(super) program: usize,
     pub(super) environment: Strings,
     /// The rank's end of its PMI connection; becomes [`PMI_FD`].
     pub(super) pmi: OwnedFd,
@@ -62,8 +72,7 @@ pub(super) struct RankPlan {
 
 /// All that is needed to start a job.
 pub(super) struct Plan {
-    pub(super) path: CString,
-    pub(super) arguments: Strings,
+    pub(super) programs: Vec<ProgramPlan>,
     pub(super) ranks: Vec<RankPlan>,
     /// Limit of open files for the ranks.
     pub(super) rank_files: libc::rlimit,
@@ -86,10 +95,11 @@ pub(super) enum Step {
     Fork,
     Network,
     Streams,
+    Directory,
     Execute,
 }
 
-const STEPS: [Step; 4] = [Step::Fork, Step::Network, Step::Streams, Step::Execute];
+const STEPS: [Step; 5] = [Step::Fork, Step::Network, Step::Streams, Step::Directory, Step::Execute];
 
 /// Kind of [`Report::Lost`]; those before it are 0 and one for each step.
 const LOST: u32 = 1 + STEPS.len() as u32;
@@ -292,8 +302,14 @@ impl Work<'_> {
         // Rust programs ignore SIGPIPE; their children should not have to.
         sys::default_action(libc::SIGPIPE);
         sys::set_signal_mask(&self.mask);
-        let arguments = &self.plan.arguments.pointers;
-        (Step::Execute, sys::execute(&self.plan.path, arguments, &plan.environment.pointers))
+        let Some(program) = self.plan.programs.get(plan.program) else {
+            return (Step::Execute, std::io::Error::from_raw_os_error(libc::ENOENT));
+        };
+        if let Some(Err(error)) = program.directory.as_deref().map(sys::change_directory) {
+            return (Step::Directory, error);
+        }
+        let (arguments, environment) = (&program.arguments.pointers, &plan.environment.pointers);
+        (Step::Execute, sys::execute(&program.path, arguments, environment))
     }
 
     /// Closes the ranks' ends, so that the launcher sees them close, and leaves the standard streams.

@@ -17,7 +17,7 @@ pub fn in_process(n: u32) -> Vec<Bootstrap> {
 pub(super) fn singleton() -> Bootstrap {
     let job = fresh_job_name();
     let kvs = Box::new(Member { rank: 0, shared: Arc::new(Shared::new(1)) });
-    Bootstrap { rank: 0, size: 1, job, kind: LauncherKind::Singleton, kvs }
+    Bootstrap { rank: 0, size: 1, job, kind: LauncherKind::Singleton, local_peers: None, kvs }
 }
 
 fn members(n: u32, kind: LauncherKind) -> Vec<Bootstrap> {
@@ -25,7 +25,7 @@ fn members(n: u32, kind: LauncherKind) -> Vec<Bootstrap> {
     let shared = Arc::new(Shared::new(n));
     let member = |rank| {
         let kvs = Box::new(Member { rank, shared: Arc::clone(&shared) });
-        Bootstrap { rank, size: n, job: job.clone(), kind, kvs }
+        Bootstrap { rank, size: n, job: job.clone(), kind, local_peers: None, kvs }
     };
     (0..n).map(member).collect()
 }
@@ -192,6 +192,7 @@ mod tests {
             ("a b", "v"),
             ("k", "a b"),
             ("k=", "v"),
+            ("k;", "v"),
             ("k", "é"),
             ("k", &long),
         ] {

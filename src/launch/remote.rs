@@ -109,7 +109,7 @@ pub fn run_remote<'a>(
         let started = start(RemoteStart {
             rank,
             place: layout.place(rank, options.ranks_per_vm),
-            env: variables(options, layout, rank),
+            env: variables(options, &options.env, layout, rank),
         });
         let one = started.map_err(|reason| LaunchError::NotStarted { rank, reason })?;
         for fd in [&one.pmi, &one.out, &one.err] {

@@ -3,11 +3,14 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::checks::{check_shape, find_program, make_room};
-use super::keeper::{PMI_FD, Plan, RankPlan, Strings};
+use super::keeper::{PMI_FD, Plan, ProgramPlan, RankPlan, Strings};
 use super::outcome::Outcome;
+use super::program::{Inherit, Segment, by_rank, segments};
 use super::supervise::{self, RankStreams};
 use super::{LaunchError, Layout, fresh_job_name, netns, sys};
 
@@ -59,7 +62,7 @@ pub struct RunOptions {
     pub program: OsString,
     /// Its arguments, without the program's name.
     pub args: Vec<OsString>,
-    /// Variables added to the launcher's own environment, later ones winning.
+    /// Variables added to what the ranks of the first program inherit, later ones winning.
     pub env: Vec<(OsString, OsString)>,
     /// Which paths the ranks may use; `None` leaves `COHOST_PATH` as it is.
     pub path: Option<PathPolicy>,
@@ -67,6 +70,17 @@ pub struct RunOptions {
     pub tag_output: bool,
     /// Collect rank 0's standard output in [`Outcome::captured`] instead of printing it.
     pub capture_rank0: bool,
+    /// What the ranks of the first program inherit.
+    pub inherit: Inherit,
+    /// The directory the first program runs in; `None`: the launcher's.
+    pub directory: Option<PathBuf>,
+    /// Further programs for the last of the ranks. Only ranks on this machine have these, and a
+    /// directory.
+    pub more: Vec<Segment>,
+    /// End the job, with exit code 124, when it has run this long.
+    pub timeout: Option<Duration>,
+    /// Do not say which rank ended the job, and how.
+    pub quiet: bool,
     /// Put each host of the layout into a network namespace behind a 1 Gbit/s link (root only).
     pub netns: bool,
 }
@@ -83,6 +97,11 @@ impl Default for RunOptions {
             path: None,
             tag_output: false,
             capture_rank0: false,
+            inherit: Inherit::All,
+            directory: None,
+            more: Vec::new(),
+            timeout: None,
+            quiet: false,
             netns: false,
         }
     }
@@ -99,7 +118,8 @@ impl Default for RunOptions {
 /// system cannot start the job (nothing is left running).
 pub fn run(options: &RunOptions) -> Result<Outcome, LaunchError> {
     let layout = check_shape(options)?;
-    let path = find_program(&options.program)?;
+    let segments = segments(options)?;
+    let programs = segments.iter().map(prepare_program).collect::<Result<Vec<_>, _>>()?;
     // The hosts and the bridge.
     let namespaces = if options.netns { layout.hosts.saturating_add(1) } else { 0 };
     let rank_files = make_room(options.ranks, namespaces)?;
@@ -109,29 +129,38 @@ pub fn run(options: &RunOptions) -> Result<Outcome, LaunchError> {
     };
     let job = fresh_job_name();
     let (mut plans, mut streams) = (Vec::new(), Vec::new());
-    for rank in 0..options.ranks {
+    for (rank, program) in (0..options.ranks).zip(by_rank(&segments)) {
         let host = layout.place(rank, options.ranks_per_vm).host;
         let network = networks.as_ref().and_then(|networks| networks.host(host));
-        let (plan, ends) = prepare_rank(options, layout, rank, network)?;
+        let Some(segment) = segments.get(program) else { continue };
+        let environment = environment(options, segment, layout, rank);
+        let (plan, ends) = prepare_rank(rank, program, environment, network)?;
         plans.push(plan);
         streams.push(ends);
     }
-    let mut arguments = vec![options.program.clone()];
-    arguments.extend(options.args.iter().cloned());
-    let plan = Plan {
+    let plan = Plan { programs, ranks: plans, rank_files };
+    supervise::supervise(options, job, plan, streams)
+}
+
+/// Finds a program, and puts what its start needs into the form that the system wants.
+fn prepare_program(segment: &Segment) -> Result<ProgramPlan, LaunchError> {
+    let directory = segment.directory.as_deref();
+    let path = find_program(&segment.program, directory)?;
+    let mut arguments = vec![segment.program.clone()];
+    arguments.extend(segment.args.iter().cloned());
+    let c_directory = |it: &Path| c_string(it.as_os_str().to_owned(), "the working directory");
+    Ok(ProgramPlan {
         path: c_string(path.into_os_string(), "the program's path")?,
         arguments: Strings::new(arguments, "an argument")?,
-        ranks: plans,
-        rank_files,
-    };
-    supervise::supervise(options, job, plan, streams)
+        directory: directory.map(c_directory).transpose()?,
+    })
 }
 
 /// Makes the streams of one rank and everything its start needs.
 fn prepare_rank(
-    options: &RunOptions,
-    layout: Layout,
     rank: u32,
+    program: usize,
+    environment: Vec<OsString>,
     network: Option<i32>,
 ) -> Result<(RankPlan, RankStreams), LaunchError> {
     let failed = |what: &str| LaunchError::system(format!("{what} for rank {rank}"));
@@ -141,8 +170,8 @@ fn prepare_rank(
     for fd in [&pmi, &out, &err] {
         sys::set_nonblocking(sys::raw(Some(fd))).map_err(failed("a stream"))?;
     }
-    let environment = environment(options, layout, rank);
     let plan = RankPlan {
+        program,
         environment: Strings::new(environment, "an environment variable")?,
         pmi: rank_pmi,
         out: rank_out,
@@ -153,10 +182,16 @@ fn prepare_rank(
 }
 
 /// The environment of one rank, as `NAME=value`.
-fn environment(options: &RunOptions, layout: Layout, rank: u32) -> Vec<OsString> {
-    let mut all: Vec<(OsString, OsString)> =
-        std::env::vars_os().filter(|(name, _)| !is_from_a_launcher(name)).collect();
-    let mut ours = variables(options, layout, rank);
+fn environment(
+    options: &RunOptions,
+    segment: &Segment,
+    layout: Layout,
+    rank: u32,
+) -> Vec<OsString> {
+    let mut all: Vec<(OsString, OsString)> = std::env::vars_os()
+        .filter(|(name, _)| !is_from_a_launcher(name) && segment.inherit.passes(name))
+        .collect();
+    let mut ours = variables(options, &segment.env, layout, rank);
     ours.push(("PMI_FD".into(), PMI_FD.to_string().into()));
     for (name, value) in ours {
         all.retain(|(known, _)| *known != name);
@@ -171,9 +206,10 @@ fn environment(options: &RunOptions, layout: Layout, rank: u32) -> Vec<OsString>
         .collect()
 }
 
-/// What each rank is told, wherever it runs: what the options add, and who it is.
+/// What each rank is told, wherever it runs: what its program is given, and who it is.
 pub(super) fn variables(
     options: &RunOptions,
+    given: &[(OsString, OsString)],
     layout: Layout,
     rank: u32,
 ) -> Vec<(OsString, OsString)> {
@@ -187,7 +223,7 @@ pub(super) fn variables(
         ("COHOST_LAUNCHER", "1".to_owned()),
     ];
     let path = options.path.map(|path| ("COHOST_PATH".into(), path.to_string().into()));
-    let given = path.into_iter().chain(options.env.iter().cloned());
+    let given = path.into_iter().chain(given.iter().cloned());
     let ours = ours.into_iter().map(|(name, value)| (OsString::from(name), value.into()));
     let mut all: Vec<(OsString, OsString)> = Vec::new();
     for (name, value) in given.chain(ours) {
@@ -218,7 +254,8 @@ mod tests {
         let path = Some(PathPolicy::Tcp);
         let mut options = RunOptions { ranks: 4, layout: Some(layout), path, ..Default::default() };
         options.env = vec![("PMI_RANK".into(), "9".into()), ("COLOUR".into(), "red".into())];
-        let variables = environment(&options, layout, 3);
+        let segment = &segments(&options).unwrap()[0];
+        let variables = environment(&options, segment, layout, 3);
         let has = |text: &str| variables.iter().filter(|v| v.as_os_str() == text).count() == 1;
         for text in [
             "PMI_FD=3",

@@ -1,9 +1,11 @@
-//! The PMI-1 service of `cohost run`, as a state machine: bytes of a rank in, actions out.
+//! The PMI service of `cohost run`, as a state machine: bytes of a rank in, actions out. Here: PMI-1,
+//! and what both versions share; in `server2.rs`: PMI-2.
 //!
 //! No I/O and no clock. Whatever a rank sends, memory stays bounded and the other ranks are served.
 
 use std::collections::HashMap;
 
+use super::server2::{Waiting, reply};
 use super::wire::{self, LineBuffer, Message, WireError};
 
 /// Bytes of keys and values that one job may publish.
@@ -12,11 +14,11 @@ const MAX_SPACE: usize = 64 << 20;
 /// What the launcher has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    /// Send this line (newline included) to a rank.
+    /// Send this line (newline included) or frame to a rank.
     Reply(u32, String),
     /// A rank asked for the end of the job.
     Abort { rank: u32, code: i32, message: String },
-    /// A rank sent what is not PMI-1; it is not listened to any more.
+    /// A rank sent what is neither PMI-1 nor PMI-2; it is not listened to any more.
     Nonsense(u32, WireError),
 }
 
@@ -32,10 +34,18 @@ pub(super) enum Membership {
 }
 
 #[derive(Debug)]
-struct Client {
+pub(super) struct Client {
     lines: LineBuffer,
     membership: Membership,
     at_barrier: bool,
+    /// It speaks PMI-2, in frames.
+    framed: bool,
+    /// The mark of its PMI-2 barrier.
+    pub(super) fence_thread: Option<String>,
+    /// It waits for an attribute.
+    pub(super) waiting: Option<Waiting>,
+    /// Which of the job's programs it runs.
+    program: u32,
     /// Inside a request of several lines (`mcmd=` ... `endcmd`).
     in_block: bool,
     /// Not to be listened to: it sent nonsense.
@@ -46,10 +56,12 @@ struct Client {
 /// The service of one job.
 #[derive(Debug)]
 pub(super) struct Server {
-    job: String,
-    entries: HashMap<String, String>,
+    pub(super) job: String,
+    pub(super) entries: HashMap<String, String>,
+    /// What ranks of one machine tell each other by PMI-2.
+    pub(super) attributes: HashMap<String, String>,
     bytes: usize,
-    clients: Vec<Client>,
+    pub(super) clients: Vec<Client>,
 }
 
 impl Server {
@@ -58,12 +70,28 @@ impl Server {
             lines: LineBuffer::default(),
             membership: Membership::Outside,
             at_barrier: false,
+            framed: false,
+            fence_thread: None,
+            waiting: None,
+            program: 0,
             in_block: false,
             deaf: false,
             exited: false,
         };
         let clients = (0..size).map(|_| client()).collect();
-        Self { job, entries: HashMap::new(), bytes: 0, clients }
+        Self { job, entries: HashMap::new(), attributes: HashMap::new(), bytes: 0, clients }
+    }
+
+    /// Notes that `rank` runs the job's program of this number.
+    pub(super) fn runs(&mut self, rank: u32, program: u32) {
+        if let Some(client) = self.clients.get_mut(rank as usize) {
+            client.program = program;
+        }
+    }
+
+    /// The number of the program that `rank` runs.
+    pub(super) fn appnum(&self, rank: u32) -> u32 {
+        self.clients.get(rank as usize).map_or(0, |client| client.program)
     }
 
     /// Where `rank` stands.
@@ -94,11 +122,13 @@ impl Server {
         };
         client.lines.push(bytes);
         loop {
-            let line = match self.clients.get_mut(rank as usize) {
-                Some(client) => client.lines.next_line(),
+            let (framed, piece) = match self.clients.get_mut(rank as usize) {
+                Some(client) if client.framed => (true, client.lines.next_frame()),
+                Some(client) => (false, client.lines.next_line()),
                 None => return actions,
             };
-            let outcome = match line {
+            let outcome = match piece {
+                Ok(Some(frame)) if framed => self.take_frame(rank, &frame, &mut actions),
                 Ok(Some(line)) => self.take_line(rank, &line, &mut actions),
                 Ok(None) => return actions,
                 Err(error) => Err(error),
@@ -150,14 +180,19 @@ impl Server {
         Ok(())
     }
 
-    fn barrier(&mut self, rank: u32, actions: &mut Vec<Action>) {
+    pub(super) fn barrier(&mut self, rank: u32, actions: &mut Vec<Action>) {
         if let Some(client) = self.clients.get_mut(rank as usize) {
             client.at_barrier = true;
         }
         if self.clients.iter().all(|client| client.at_barrier) {
             for (rank, client) in self.clients.iter_mut().enumerate() {
                 client.at_barrier = false;
-                actions.push(Action::Reply(rank as u32, "cmd=barrier_out rc=0\n".to_owned()));
+                let done = vec![("rc".to_owned(), "0".to_owned())];
+                let answer = match client.framed {
+                    true => reply("kvs-fence", &client.fence_thread.take(), &done),
+                    false => "cmd=barrier_out rc=0\n".to_owned(),
+                };
+                actions.push(Action::Reply(rank as u32, answer));
             }
         }
     }
@@ -167,8 +202,16 @@ impl Server {
         let job = &self.job;
         Ok(match message.command() {
             "init" => {
+                let version = message.number::<u32>("pmi_version");
+                if let (Ok(2), Some(client)) = (&version, self.clients.get_mut(rank as usize)) {
+                    client.framed = true;
+                    // It joins by `fullinit`.
+                    return Ok(
+                        "cmd=response_to_init pmi_version=2 pmi_subversion=0 rc=0".to_owned()
+                    );
+                }
                 self.set_membership(rank, Membership::Joined);
-                match message.number::<u32>("pmi_version") {
+                match version {
                     Ok(1) => "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=0".to_owned(),
                     _ => "cmd=response_to_init pmi_version=1 pmi_subversion=1 rc=-1".to_owned(),
                 }
@@ -182,10 +225,13 @@ impl Server {
                 wire::MAX_KEY,
                 wire::MAX_VALUE
             ),
-            "get_appnum" => "cmd=appnum appnum=0".to_owned(),
+            "get_appnum" => format!("cmd=appnum appnum={}", self.appnum(rank)),
             "get_universe_size" => format!("cmd=universe_size size={}", self.clients.len()),
             "get_my_kvsname" => format!("cmd=my_kvsname kvsname={job}"),
-            "put" => self.put(message)?,
+            "put" => match self.put(message)? {
+                Ok(()) => "cmd=put_result rc=0 msg=success".to_owned(),
+                Err(reason) => format!("cmd=put_result rc=-1 msg={reason}"),
+            },
             "get" => match self.entries.get(message.require("key")?) {
                 Some(value) => format!("cmd=get_result rc=0 msg=success value={value}"),
                 None => "cmd=get_result rc=-1 msg=key_not_found value=unknown".to_owned(),
@@ -197,28 +243,34 @@ impl Server {
         })
     }
 
-    fn set_membership(&mut self, rank: u32, membership: Membership) {
+    pub(super) fn set_membership(&mut self, rank: u32, membership: Membership) {
         if let Some(client) = self.clients.get_mut(rank as usize) {
             client.membership = membership;
         }
     }
 
-    fn put(&mut self, message: &Message) -> Result<String, WireError> {
+    /// Keeps an entry, or says why not.
+    pub(super) fn put(&mut self, message: &Message) -> Result<Result<(), &'static str>, WireError> {
         let (key, value) = (message.require("key")?, message.require("value")?);
-        let refusal = if key.len() > wire::MAX_KEY {
-            "key_too_long"
+        Ok(if key.len() > wire::MAX_KEY {
+            Err("key_too_long")
         } else if value.len() > wire::MAX_VALUE {
-            "value_too_long"
-        } else if self.bytes + key.len() + value.len() > MAX_SPACE {
-            "space_full"
+            Err("value_too_long")
+        } else if !self.take_space(key.len() + value.len()) {
+            Err("space_full")
         } else {
-            self.bytes += key.len() + value.len();
             if let Some(old) = self.entries.insert(key.to_owned(), value.to_owned()) {
                 self.bytes -= key.len() + old.len();
             }
-            return Ok("cmd=put_result rc=0 msg=success".to_owned());
-        };
-        Ok(format!("cmd=put_result rc=-1 msg={refusal}"))
+            Ok(())
+        })
+    }
+
+    /// Counts bytes that are to be kept; false when there is no room for them.
+    pub(super) fn take_space(&mut self, bytes: usize) -> bool {
+        let fits = self.bytes + bytes <= MAX_SPACE;
+        self.bytes += if fits { bytes } else { 0 };
+        fits
     }
 }
 

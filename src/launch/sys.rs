@@ -341,6 +341,12 @@ pub(super) fn exit_now(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Makes `path` the working directory of this process.
+pub(super) fn change_directory(path: &std::ffi::CStr) -> io::Result<()> {
+    // SAFETY: `path` is a live C string.
+    check(unsafe { libc::chdir(path.as_ptr()) }).map(drop)
+}
+
 /// Replaces the program of this process; returns only the error. The arrays end with a null pointer.
 pub(super) fn execute(
     path: &std::ffi::CStr,

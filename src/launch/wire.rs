@@ -1,5 +1,5 @@
 //! PMI-1 on the wire: lines of `key=value` words over a stream, in the dialects of MPICH's Hydra and
-//! of Slurm.
+//! of Slurm. Also the cutting of a stream into lines, or into the frames of PMI-2 (`wire2.rs`).
 //!
 //! Parsing is total: any bytes give a message or an error, in bounded memory. It is liberal where the
 //! dialects differ: words in any order, `rc` absent or present, runs of blanks, a carriage return.
@@ -17,15 +17,21 @@ pub const MAX_VALUE: usize = 1024;
 /// Longest key of one entry, in bytes, as Hydra and Slurm have it.
 pub const MAX_KEY: usize = 64;
 
-/// Bytes that are no PMI-1 message.
+/// Digits before each frame of PMI-2.
+const LENGTH_DIGITS: usize = 6;
+
+/// Bytes that are no message of PMI-1 or PMI-2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// More than 16 KiB without a newline.
-    #[error("a line of more than {MAX_LINE} bytes")]
+    /// More than 16 KiB in one line or frame.
+    #[error("a line or frame of more than {MAX_LINE} bytes")]
     Overlong,
     /// The stream ended inside a line.
     #[error("the stream ended inside a line, after {0} bytes")]
     Truncated(usize),
+    /// A frame of PMI-2 that does not begin with its length.
+    #[error("a frame that does not begin with its length in six digits")]
+    BadLength,
     /// Bytes that are not printable UTF-8.
     #[error("a line that is not text")]
     NotText,
@@ -79,11 +85,13 @@ impl Message {
                 (None, None) => return Err(WireError::NoCommand(shorten(text))),
             }
         }
+        Self::of(fields).ok_or_else(|| WireError::NoCommand(shorten(text)))
+    }
+
+    /// A message of these fields; `None` when none of them names a command.
+    pub(super) fn of(fields: Vec<(String, String)>) -> Option<Self> {
         let message = Self { fields };
-        match message.get("cmd").or(message.get("mcmd")) {
-            Some(_) => Ok(message),
-            None => Err(WireError::NoCommand(shorten(text))),
-        }
+        message.get("cmd").or(message.get("mcmd")).is_some().then_some(message)
     }
 
     /// The command: the value of `cmd` (or `mcmd`).
@@ -166,7 +174,7 @@ pub(super) fn unescape(word: &str) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Cuts a stream into lines, holding at most [`MAX_LINE`] bytes of an unfinished one.
+/// Cuts a stream into lines or frames, refusing those of more than [`MAX_LINE`] bytes.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     pending: Vec<u8>,
@@ -196,7 +204,29 @@ impl LineBuffer {
         }
     }
 
-    /// To be called at the end of the stream: an error when it ended inside a line.
+    /// The payload of the next complete frame of PMI-2: six digits of length (blanks and zeros may
+    /// stand before), then that many bytes. `None` when there is none yet.
+    pub fn next_frame(&mut self) -> Result<Option<Vec<u8>>, WireError> {
+        let rest = self.pending.get(self.taken..).unwrap_or_default();
+        let Some((length, rest)) = rest.split_at_checked(LENGTH_DIGITS) else {
+            return Ok(None);
+        };
+        let digits = length.trim_ascii();
+        let number = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
+        let length: usize =
+            number.and_then(|text| text.parse().ok()).ok_or(WireError::BadLength)?;
+        if length > MAX_LINE {
+            return Err(WireError::Overlong);
+        }
+        let Some(payload) = rest.get(..length) else {
+            return Ok(None);
+        };
+        let payload = payload.to_vec();
+        self.taken += LENGTH_DIGITS + length;
+        Ok(Some(payload))
+    }
+
+    /// To be called at the end of the stream: an error when it ended inside a line or frame.
     pub fn finish(&self) -> Result<(), WireError> {
         match self.pending.len().saturating_sub(self.taken) {
             0 => Ok(()),

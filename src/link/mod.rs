@@ -33,7 +33,8 @@ use crate::doorbell::{Ring, Ringer};
 use crate::frame::{Header, WIRE_LEN, set_ack};
 use crate::net::{Net, SendState};
 use crate::region::PeerSection;
-use crate::ring::{Consumer, Producer, Pushed};
+pub use crate::ring::{Consumer, Incoming as RingFrame};
+use crate::ring::{Producer, Pushed};
 
 /// A frame of which the socket took only a part, and must take the rest first.
 #[derive(Debug)]
@@ -218,6 +219,12 @@ impl Links {
     /// Shared memory of this host.
     pub fn share(&mut self) -> &mut Share {
         &mut self.share
+    }
+
+    /// What wakes this rank from other machines, for people; empty without such a thing.
+    #[must_use]
+    pub fn bells(&self) -> String {
+        self.share.bells()
     }
 
     /// Looks, now and then, whether shared memory that can vanish is still there; pairs whose
@@ -412,8 +419,7 @@ impl Links {
     /// True when nothing is left to send. A frame sent in part goes first.
     fn flush_peer(&mut self, peer: u32, net: &mut Net) -> bool {
         let at = &mut self.peers[peer as usize];
-        let blocked_by_frame = at.partial.is_some() && !at.partial_is_control();
-        if blocked_by_frame {
+        if at.frame_under_way() {
             return false;
         }
         while let Some((wire, payload)) = at.controls.front_mut() {
@@ -481,7 +487,9 @@ impl Links {
         if net.wants_write(peer) {
             return Sent::Later;
         }
-        if !self.peers[peer as usize].controls.is_empty() && !self.flush_peer(peer, net) {
+        let at = &self.peers[peer as usize];
+        // A frame sent in part goes on first: what waits behind it must not hold it up.
+        if !at.frame_under_way() && !at.controls.is_empty() && !self.flush_peer(peer, net) {
             return Sent::Later;
         }
         let at = &mut self.peers[peer as usize];
@@ -573,7 +581,8 @@ impl Links {
 }
 
 impl Peer {
-    fn partial_is_control(&self) -> bool {
-        self.partial.as_ref().is_some_and(|partial| partial.wire[0] >= control::FIRST)
+    /// Whether part of a frame, not of a control message, is sent.
+    fn frame_under_way(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.wire[0] < control::FIRST)
     }
 }

@@ -46,7 +46,7 @@ pub struct Comm {
     /// This rank in the local group.
     rank: u32,
     /// The local group by host.
-    shape: Shape,
+    shape: Arc<Shape>,
     /// Ranks of the world that schedules name by number: the local group, then the remote one.
     everyone: Arc<[u32]>,
     /// An intercommunicator's local group, as a communicator of its own.
@@ -62,6 +62,7 @@ pub struct Comm {
     pub buffer: Arc<Attachment>,
     /// Its topology, set at most once.
     pub topology: OnceLock<Topology>,
+    neighborhood: OnceLock<Arc<Neighborhood>>,
     /// Number of collective calls: their tag.
     calls: AtomicU32,
 }
@@ -107,7 +108,7 @@ impl Comm {
             rank: shape.rank(),
             local,
             remote,
-            shape,
+            shape: Arc::new(shape),
             everyone,
             inside,
             name: Mutex::default(),
@@ -116,6 +117,7 @@ impl Comm {
             info: Info::new(hints),
             buffer: Arc::default(),
             topology: topology.map_or_else(OnceLock::new, OnceLock::from),
+            neighborhood: OnceLock::new(),
             calls: AtomicU32::new(0),
         })
     }
@@ -160,7 +162,7 @@ impl Comm {
 
     /// The local group by host.
     #[must_use]
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &Arc<Shape> {
         &self.shape
     }
 
@@ -212,19 +214,12 @@ impl Comm {
         self.local.compare(&other.local).max(remote).max(Comparison::Congruent)
     }
 
-    /// The neighbors of this rank in the topology, in the order of the blocks of neighborhood
-    /// collectives.
-    ///
-    /// # Errors
-    /// `MPI_ERR_TOPOLOGY` when there is none.
-    pub fn neighbors(&self) -> Outcome<Neighborhood> {
-        match self.topology.get() {
-            Some(topology) => Ok(topology.neighborhood(self.rank)),
-            None => fail(
-                Class::Topology,
-                "the communicator has no topology: make it with MPI_Cart_create or MPI_Dist_graph_create",
-            ),
-        }
+    /// Its neighbors in its topology, if it has one.
+    #[must_use]
+    pub fn neighborhood(&self) -> Option<Arc<Neighborhood>> {
+        let topology = self.topology.get()?;
+        let make = || Arc::new(topology.neighborhood(self.rank));
+        Some(Arc::clone(self.neighborhood.get_or_init(make)))
     }
 
     /// Its error handler.

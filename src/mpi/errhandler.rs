@@ -37,6 +37,8 @@ pub type HandlerFunction = Box<dyn Fn(usize, i32) + Send + Sync>;
 pub struct UserHandler {
     /// Whatever the outside knows it by.
     pub handle: AtomicUsize,
+    /// Handles that the application has to free.
+    pub references: AtomicUsize,
     /// What it can be set on.
     pub attached: Attached,
     /// The function.

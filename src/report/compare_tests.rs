@@ -101,6 +101,7 @@ pub(crate) fn input(name: &str, hypervisor: &str, slow: f64, n: usize) -> Input 
             },
             results,
             stated: Vec::new(),
+            also: Vec::new(),
         },
     }
 }

@@ -90,6 +90,20 @@ pub struct Document {
     /// Figures that a publication states without their samples.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stated: Vec<Stated>,
+    /// What the same campaign measured in other places, such as guests with another network interface.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Part>,
+}
+
+/// What a campaign measured in one more place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// As [`Document::provenance`].
+    pub provenance: Provenance,
+    /// As [`Document::limits`].
+    pub limits: Limits,
+    /// As [`Document::results`].
+    pub results: Vec<BenchResult>,
 }
 
 /// Where and how figures were taken. `unknown` stands for what could not be found out.
@@ -340,7 +354,34 @@ pub(super) fn not_negative(value: f64) -> Result<(), String> {
     }
 }
 
+/// One result a line, and the end of the list.
+fn results_text(results: &[BenchResult], text: &mut String) -> Result<(), serde_json::Error> {
+    for (i, result) in results.iter().enumerate() {
+        text.push_str(if i == 0 { "\n" } else { ",\n" });
+        text.push_str(&serde_json::to_string(result)?);
+    }
+    text.push(']');
+    Ok(())
+}
+
 impl Document {
+    /// The figures of each place as a document of its own; those stated by publications stay with the first.
+    #[must_use]
+    pub fn by_place(mut self) -> Vec<Document> {
+        let others = std::mem::take(&mut self.also);
+        let schema = self.schema.clone();
+        let mut all = vec![self];
+        all.extend(others.into_iter().map(|part| Document {
+            schema: schema.clone(),
+            provenance: part.provenance,
+            limits: part.limits,
+            results: part.results,
+            stated: Vec::new(),
+            also: Vec::new(),
+        }));
+        all
+    }
+
     /// The text of the file, one result a line.
     ///
     /// # Errors
@@ -352,11 +393,17 @@ impl Document {
             serde_json::to_string(&self.provenance)?,
             serde_json::to_string(&self.limits)?,
         );
-        for (i, result) in self.results.iter().enumerate() {
-            text.push_str(if i == 0 { "\n" } else { ",\n" });
-            text.push_str(&serde_json::to_string(result)?);
+        results_text(&self.results, &mut text)?;
+        for (i, part) in self.also.iter().enumerate() {
+            text.push_str(if i == 0 { ",\n\"also\":[\n" } else { ",\n" });
+            text.push_str(&format!(
+                "{{\"provenance\":{},\n\"limits\":{},\n\"results\":[",
+                serde_json::to_string(&part.provenance)?,
+                serde_json::to_string(&part.limits)?,
+            ));
+            results_text(&part.results, &mut text)?;
+            text.push_str(if i + 1 == self.also.len() { "}]" } else { "}" });
         }
-        text.push(']');
         for (i, stated) in self.stated.iter().enumerate() {
             text.push_str(if i == 0 { ",\n\"stated\":[\n" } else { ",\n" });
             text.push_str(&serde_json::to_string(stated)?);

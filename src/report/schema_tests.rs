@@ -25,6 +25,7 @@ fn sample() -> Document {
         },
         results: vec![result.clone(), BenchResult { bytes: 16, ..result }],
         stated: Vec::new(),
+        also: Vec::new(),
     }
 }
 
@@ -36,6 +37,23 @@ fn refuse(text: &str) -> String {
 fn what_is_written_is_read_back_the_same() {
     let text = sample().to_text().unwrap();
     assert_eq!(Document::from_text(&text, Path::new("x")).unwrap(), sample());
+}
+
+#[test]
+fn figures_of_several_places_are_read_back_and_can_be_taken_apart() {
+    let mut both = sample();
+    let other = Provenance { hypervisor: "uml".into(), ..Provenance::default() };
+    for results in [sample().results, Vec::new()] {
+        let (provenance, limits) = (other.clone(), Limits::default());
+        both.also.push(Part { provenance, limits, results });
+    }
+    let back = Document::from_text(&both.to_text().unwrap(), Path::new("x")).unwrap();
+    assert_eq!(back, both);
+    let apart = back.by_place();
+    let names: Vec<_> = apart.iter().map(|d| d.provenance.hypervisor.as_str()).collect();
+    assert_eq!(names, ["kvm", "uml", "uml"]);
+    assert_eq!(apart[0], sample(), "the first place alone is a file as of one place");
+    assert_eq!(apart[1].results, sample().results);
 }
 
 /// The names are a contract: other programs read this file.

@@ -4,6 +4,9 @@
 
 mod command;
 mod death;
+mod mpiexec;
 mod netns;
 mod pmi;
+mod pmix;
+mod slurm;
 mod support;

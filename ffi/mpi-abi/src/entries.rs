@@ -4,6 +4,7 @@
     missing_docs,
     non_snake_case,
     unused_imports,
+    unused_unsafe,
     unused_variables,
     clippy::missing_safety_doc,
     clippy::too_many_arguments,

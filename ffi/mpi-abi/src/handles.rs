@@ -74,14 +74,20 @@ impl<T: Clone> Table<T> {
 
     /// Gives a value a handle.
     pub(crate) fn insert(&self, value: T) -> Outcome<Handle> {
+        self.insert_with(|_| value)
+    }
+
+    /// Gives a value that knows its handle that handle.
+    pub(crate) fn insert_with(&self, value: impl FnOnce(Handle) -> T) -> Outcome<Handle> {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = slots.free.pop() {
             let place = &mut slots.places[index];
-            place.value = Some(value);
-            return Ok(number(index, place.generation));
+            let handle = number(index, place.generation);
+            place.value = Some(value(handle));
+            return Ok(handle);
         }
         let handle = checked(slots.places.len(), 0)?;
-        slots.places.push(Place { generation: 0, value: Some(value) });
+        slots.places.push(Place { generation: 0, value: Some(value(handle)) });
         Ok(handle)
     }
 

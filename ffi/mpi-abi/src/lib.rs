@@ -50,7 +50,9 @@ mod entries;
 mod fortran;
 mod handles;
 mod hooks;
+mod memory;
 mod runtime;
+mod text;
 
 /// Whether a procedure of the standard is there.
 #[derive(Clone, Copy, Debug)]

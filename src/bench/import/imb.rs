@@ -15,14 +15,13 @@ pub fn tables(text: &str, provenance: &mut Provenance) -> Result<Vec<Table>, Com
             if let Some((at, false)) = open {
                 return Err((n, format!("the table begun on line {at} has no rows")));
             }
+            if name.starts_with("Multi-") {
+                let why = "several groups measured at once (-multi) compare to nothing here: run IMB-MPI1 without it";
+                return Err((n, why.to_owned()));
+            }
             let (layout, path) = std::mem::take(&mut place);
-            tables.push(Table {
-                benchmark: canonical(name.trim()),
-                ranks: 0,
-                layout,
-                path,
-                rows: Vec::new(),
-            });
+            let benchmark = canonical(name.trim());
+            tables.push(Table { layout, path, ..Table::of(benchmark, 0) });
             columns = None;
             open = Some((n, false));
         } else if is_heading(line) {
@@ -86,7 +85,15 @@ fn note(
     {
         let idle = u32::try_from(whole(idle.0, n)?).unwrap_or(u32::MAX);
         if let Some(table) = tables.last_mut() {
-            table.ranks = table.ranks.saturating_add(idle);
+            let all = table.ranks.saturating_add(idle);
+            let name = table.benchmark.parse::<crate::bench::name::Benchmark>();
+            // Two ranks play PingPong, however many there are. Of other benchmarks IMB measures parts of the job
+            // too: such a table is that of a smaller job, in a layout nobody has told.
+            if name.is_ok_and(|b| b.active_ranks(all) == table.ranks) {
+                table.ranks = all;
+            } else {
+                table.partial = true;
+            }
         }
     } else if let Some(rest) = comment.strip_prefix("layout ") {
         let mut words = rest.split(", ");

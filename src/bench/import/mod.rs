@@ -84,7 +84,15 @@ struct Table {
     ranks: u32,
     layout: Option<String>,
     path: Option<String>,
+    /// Only a part of the job's ranks took part: the layout that the user names is not that of these.
+    partial: bool,
     rows: Vec<Row>,
+}
+
+impl Table {
+    fn of(benchmark: String, ranks: u32) -> Table {
+        Table { benchmark, ranks, layout: None, path: None, partial: false, rows: Vec::new() }
+    }
 }
 
 /// Reads a result file or the text of another program.
@@ -151,6 +159,7 @@ pub fn from_text(text: &str, path: &Path, hints: &Hints) -> Result<Document, Imp
         },
         results: results(tables, hints),
         stated: Vec::new(),
+        also: Vec::new(),
     })
 }
 
@@ -159,8 +168,8 @@ fn results(tables: Vec<Table>, hints: &Hints) -> Vec<BenchResult> {
     type Key = (String, String, String, u32, u64);
     let mut pools: BTreeMap<Key, Vec<Row>> = BTreeMap::new();
     for table in tables {
-        let layout =
-            table.layout.or_else(|| hints.layout.clone()).unwrap_or_else(|| "-".to_owned());
+        let told = hints.layout.clone().filter(|_| !table.partial);
+        let layout = table.layout.or(told).unwrap_or_else(|| "-".to_owned());
         let path =
             table.path.or_else(|| hints.path.clone()).unwrap_or_else(|| "unknown".to_owned());
         for row in table.rows {

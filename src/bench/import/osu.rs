@@ -62,16 +62,11 @@ pub fn tables(
             let (benchmark, version) = title.map_err(|reason| (n, reason))?;
             provenance.versions.insert("OSU".to_owned(), version.to_owned());
             empty(&tables, n)?;
-            tables.push(Table {
-                benchmark: benchmark.to_owned(),
-                ranks: match benchmark {
-                    "PingPong" | "osu_bw" | "osu_bibw" => 2,
-                    _ => hints.ranks.unwrap_or(0),
-                },
-                layout: None,
-                path: None,
-                rows: Vec::new(),
-            });
+            let ranks = match benchmark {
+                "PingPong" | "osu_bw" | "osu_bibw" => 2,
+                _ => hints.ranks.unwrap_or(0),
+            };
+            tables.push(Table::of(benchmark.to_owned(), ranks));
             columns = None;
         } else if let Some(heading) = line.strip_prefix('#') {
             if heading.contains("(us)") || heading.contains("MB/s") {

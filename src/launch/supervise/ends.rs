@@ -38,7 +38,7 @@ impl Job {
             Report::Ended { rank, status } => self.rank_ended(rank as usize, status),
             Report::Lost { rank } => self.rank_lost(rank as usize),
             Report::NotStarted { rank, step, errno } => {
-                let error = not_started(&self.program, rank, step, errno);
+                let error = not_started(self.program_of(rank), rank, step, errno);
                 self.not_started.get_or_insert(error);
                 if step == Step::Fork {
                     // There is no process whose end would be reported.
@@ -52,6 +52,11 @@ impl Job {
                 }
             }
         }
+    }
+
+    fn program_of(&self, rank: u32) -> &str {
+        let number = self.server.appnum(rank) as usize;
+        self.programs.get(number).map_or("", String::as_str)
     }
 
     /// Notes the end of a rank's process, after everything it had said.
@@ -148,6 +153,10 @@ fn not_started(program: &str, rank: u32, step: Step, errno: c_int) -> LaunchErro
         }
         (Step::Network, _) => {
             let what = format!("entering the network namespace of rank {rank}");
+            return LaunchError::System { what, source };
+        }
+        (Step::Directory, _) => {
+            let what = format!("entering the working directory of rank {rank}");
             return LaunchError::System { what, source };
         }
         (Step::Streams, _) => {

@@ -18,6 +18,7 @@ use libc::c_int;
 use super::keeper::{self, Keeper, Plan};
 use super::outcome::{FailureCause, Outcome, RankFailure};
 use super::output::Sink;
+use super::program::{Segment, by_rank, segments};
 use super::remote::Elsewhere;
 use super::run::RunOptions;
 use super::server::Server;
@@ -37,6 +38,9 @@ const DRAIN: Duration = Duration::from_millis(500);
 
 /// The same for ranks on other machines, whose last output has a network before it.
 const FAR_DRAIN: Duration = Duration::from_secs(5);
+
+/// Exit code of a job that ran too long, as `timeout` and Open MPI's launcher have it.
+const TIMED_OUT: i32 = 124;
 
 /// Bytes of answers that a rank may leave unread before its requests are left unread too.
 const MAX_UNREAD: usize = 64 << 10;
@@ -146,13 +150,24 @@ struct Job {
     /// The signal that ended the job.
     interrupted: Option<c_int>,
     not_started: Option<LaunchError>,
-    program: String,
+    /// The programs, by the number that the service tells their ranks.
+    programs: Vec<String>,
+    /// When the job has run long enough, and how long that is.
+    deadline: Option<(Instant, Duration)>,
+    timed_out: bool,
+    quiet: bool,
 }
 
 impl Job {
     fn new(options: &RunOptions, job: String, keeper: Keeper, streams: Vec<RankStreams>) -> Job {
+        let segments = segments(options).unwrap_or_default();
+        let mut server = Server::new(job, options.ranks);
+        for (rank, program) in (0..options.ranks).zip(by_rank(&segments)) {
+            server.runs(rank, program as u32);
+        }
+        let name = |segment: &Segment| segment.program.to_string_lossy().into_owned();
         Job {
-            server: Server::new(job, options.ranks),
+            server,
             ranks: streams.into_iter().map(Rank::new).collect(),
             out: Sink::new(1),
             err: Sink::new(2),
@@ -169,7 +184,12 @@ impl Job {
             failed: None,
             interrupted: None,
             not_started: None,
-            program: options.program.to_string_lossy().into_owned(),
+            programs: segments.iter().map(name).collect(),
+            deadline: options
+                .timeout
+                .and_then(|limit| Some((Instant::now().checked_add(limit)?, limit))),
+            timed_out: false,
+            quiet: options.quiet,
         }
     }
 
@@ -247,9 +267,17 @@ impl Job {
             _ if self.keeper.as_ref().is_some_and(|keeper| keeper.typed.is_some()) => {
                 return 500;
             }
-            Stage::Running | Stage::Killing | Stage::Closing => return -1,
+            Stage::Running => match self.deadline {
+                Some((at, _)) => at,
+                None => return -1,
+            },
+            Stage::Killing | Stage::Closing => return -1,
         };
         let left = deadline.saturating_duration_since(Instant::now());
+        if self.stage == Stage::Running {
+            // It is over by itself at its deadline: never wait for ever, whatever the rounding.
+            return i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+        }
         // Rounded up, so that the deadline has passed when the wait is over. After it, output that
         // nobody takes is waited for without a deadline.
         match left.is_zero() {
@@ -302,6 +330,12 @@ impl Job {
         match self.stage {
             Stage::Running if !self.suspects.is_empty() => {
                 self.stage = Stage::Settling(now + SETTLE);
+            }
+            Stage::Running if !all_ended && self.deadline.is_some_and(|(at, _)| now >= at) => {
+                self.timed_out = true;
+                self.command(libc::SIGTERM);
+                self.command(libc::SIGCONT);
+                self.stage = Stage::Stopping(now + SIGNAL_GRACE);
             }
             Stage::Settling(at) if now >= at || all_ended => {
                 self.failed = self.judge();
@@ -405,10 +439,14 @@ impl Job {
         let worst = self.ranks.iter().filter_map(|rank| rank.ended).max().unwrap_or(0);
         let exit_code = match (&self.failed, self.interrupted) {
             (_, Some(signal)) => 128 + signal,
+            _ if self.timed_out => TIMED_OUT,
             (Some(failure), None) => failure.cause.exit_code(),
             (None, None) => worst,
         };
-        if let Some(failure) = &self.failed {
+        if let (true, Some((_, limit))) = (self.timed_out, self.deadline) {
+            self.err.say(&format!("cohost: the job ran for {limit:?} and was stopped (timeout)\n"));
+        }
+        if let Some(failure) = self.failed.as_ref().filter(|_| !self.quiet) {
             self.err.say(&failure.obituary(self.ranks.len()));
         }
         self.flush();

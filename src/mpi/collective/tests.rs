@@ -148,6 +148,7 @@ fn a_plan_can_be_sent_to_another_thread() {
 }
 
 #[test]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "all for the one reason")]
 fn wrong_arguments_are_refused_with_the_class_of_the_standard() {
     job(2, |world| {
         let place = whole(world);

@@ -60,9 +60,11 @@ const INTEGERS: [(i32, Basic); 5] = [
     (38, Basic::Integer16),
 ];
 
+/// Types by combiner and arguments.
+type Known = HashMap<(i32, i32, i32), Datatype>;
+
 /// Types that were asked for before: the same question gets the same type.
-static KNOWN: LazyLock<Mutex<HashMap<(i32, i32, i32), Datatype>>> =
-    LazyLock::new(|| Mutex::new(HashMap::new()));
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 /// The unnamed predefined type that is like `basic`.
 fn unnamed(combiner: Combiner, arguments: [i32; 2], basic: Basic) -> Outcome<Datatype> {

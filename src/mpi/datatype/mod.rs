@@ -31,6 +31,7 @@ pub use grid::{Darray, Order};
 pub use shape::Shape;
 use signature::Signature;
 
+use super::attributes::Attributes;
 use super::failure::{Class, Outcome, fail};
 use crate::progress::Layout;
 
@@ -56,6 +57,7 @@ struct Shared {
     committed: AtomicBool,
     name: RwLock<Option<String>>,
     handle: AtomicUsize,
+    attributes: Attributes,
 }
 
 /// What a type has of predefined types.
@@ -125,6 +127,7 @@ impl Datatype {
             contents,
             committed: AtomicBool::new(origin.predefined),
             name: RwLock::new(None),
+            attributes: Attributes::default(),
             handle: AtomicUsize::new(named.map_or(0, Basic::handle)),
         })))
     }
@@ -140,6 +143,12 @@ impl Datatype {
     #[must_use]
     pub fn handle(&self) -> &AtomicUsize {
         &self.0.handle
+    }
+
+    /// What applications and libraries hang on it.
+    #[must_use]
+    pub fn attributes(&self) -> &Attributes {
+        &self.0.attributes
     }
 
     /// Makes it usable in communication.

@@ -7,8 +7,7 @@ use super::{Basic, Combiner, Contents, Datatype, Group, Origin, Parts, Signature
 use crate::mpi::failure::Outcome;
 
 /// Pairs without a name that were asked for before: the same question gets the same type.
-static KNOWN: LazyLock<Mutex<HashMap<(usize, usize), Datatype>>> =
-    LazyLock::new(|| Mutex::new(HashMap::new()));
+static KNOWN: LazyLock<Mutex<HashMap<(usize, usize), Datatype>>> = LazyLock::new(Mutex::default);
 
 fn is_integer(basic: Basic) -> bool {
     matches!(basic.group(), Group::CInteger | Group::FortranInteger | Group::MultiLanguage)

@@ -56,7 +56,9 @@ unsafe fn each<T: Copy, F: Binary<T>>(from: *const u8, into: *mut u8, count: usi
     let (from, into) = (from.cast::<T>(), into.cast::<T>());
     for i in 0..count {
         // SAFETY: below the number of items.
-        let left = unsafe { from.add(i).read_unaligned() };
+        let left = unsafe { from.add(i) };
+        // SAFETY: as above.
+        let left = unsafe { left.read_unaligned() };
         // SAFETY: as above.
         let place = unsafe { into.add(i) };
         // SAFETY: as above.

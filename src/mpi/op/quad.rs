@@ -45,7 +45,7 @@ fn pack(sign: u128, mut exponent: i32, mantissa: u128) -> Quad {
     bits >>= GUARD;
     bits += u128::from(rest > 4 || rest == 4 && bits & 1 == 1);
     // The leading bit counts as one in the exponent; a carry goes there by itself.
-    Quad(sign | (((exponent - 1) as u128) << FRACTION_BITS) + bits)
+    Quad(sign | ((((exponent - 1) as u128) << FRACTION_BITS) + bits))
 }
 
 impl Quad {

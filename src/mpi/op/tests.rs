@@ -2,6 +2,9 @@ use super::super::datatype::{Basic, Datatype, Form, Group};
 use super::*;
 use std::sync::Mutex;
 
+/// What an operation does to small integers.
+type OnIntegers = fn(i64, i64) -> i64;
+
 /// A small integer as a number of this type (a part of it, if it is complex).
 fn encode(basic: Basic, value: i64) -> Vec<u8> {
     let complex = basic.group() == Group::Complex;
@@ -90,7 +93,7 @@ fn operations_are_defined_on_the_groups_of_types_that_the_standard_names() {
 
 #[test]
 fn numbers_of_every_type_are_added_multiplied_and_compared() {
-    let operations: [(BasicOp, fn(i64, i64) -> i64); 4] = [
+    let operations: [(BasicOp, OnIntegers); 4] = [
         (BasicOp::Sum, |a, b| a + b),
         (BasicOp::Prod, |a, b| a * b),
         (BasicOp::Min, std::cmp::min),
@@ -139,12 +142,12 @@ fn complex_numbers_of_every_type_are_added_and_multiplied() {
 
 #[test]
 fn bits_are_combined_and_truths_are_zero_or_one() {
-    let bitwise: [(BasicOp, fn(i64, i64) -> i64); 3] = [
+    let bitwise: [(BasicOp, OnIntegers); 3] = [
         (BasicOp::Band, |a, b| a & b),
         (BasicOp::Bor, |a, b| a | b),
         (BasicOp::Bxor, |a, b| a ^ b),
     ];
-    let truths: [(BasicOp, fn(i64, i64) -> i64); 3] = [
+    let truths: [(BasicOp, OnIntegers); 3] = [
         (BasicOp::Land, |a, b| i64::from(a != 0 && b != 0)),
         (BasicOp::Lor, |a, b| i64::from(a != 0 || b != 0)),
         (BasicOp::Lxor, |a, b| i64::from((a != 0) != (b != 0))),
@@ -215,17 +218,19 @@ fn a_long_double_keeps_the_bits_that_a_double_would_lose() {
     assert_eq!(sum[..8], 0x8000_0000_0000_0001_u64.to_le_bytes());
 }
 
+/// Addresses of both operands and the number of items, of each call.
+type Calls = Arc<Mutex<Vec<(usize, usize, i64)>>>;
+
 /// `into = from - 3 into`, on `i64`: neither commutes nor associates; notes what it is called with.
-fn noting(calls: &Arc<Mutex<Vec<(usize, usize, i64)>>>) -> UserFunction {
+fn noting(calls: &Calls) -> UserFunction {
     let calls = Arc::clone(calls);
     Box::new(move |from, into, count, datatype| {
         calls.lock().unwrap().push((from as usize, into as usize, count));
         for i in 0..count {
             let at = (i * datatype.extent() + datatype.true_lb()) as isize;
             // SAFETY: an item of the vectors given.
-            let left = unsafe { from.offset(at).cast::<i64>().read() };
-            // SAFETY: as above.
-            let place = unsafe { into.offset(at) }.cast::<i64>();
+            let left = unsafe { from.wrapping_offset(at).cast::<i64>().read() };
+            let place = into.wrapping_offset(at).cast::<i64>();
             // SAFETY: as above.
             let right = unsafe { place.read() };
             // SAFETY: as above.

@@ -35,9 +35,8 @@ fn add() -> Combine {
     Arc::new(|from, into, len, _| {
         for i in 0..len / 8 {
             // SAFETY: within the ranges, which schedules cut at elements.
-            let from = unsafe { from.cast::<u64>().add(i).read_unaligned() };
-            // SAFETY: as above.
-            let into = unsafe { into.cast::<u64>().add(i) };
+            let from = unsafe { from.cast::<u64>().wrapping_add(i).read_unaligned() };
+            let into = into.cast::<u64>().wrapping_add(i);
             // SAFETY: as above.
             let sum = unsafe { into.read_unaligned() } + from;
             // SAFETY: as above.
@@ -113,13 +112,13 @@ fn a_collective_run_again_takes_what_is_in_the_buffers_then() {
         for round in 0..50_u64 {
             for i in 0..5000 {
                 // SAFETY: within the vector, and no run is under way.
-                unsafe { send.add(i).write(round * i as u64 + u64::from(world.rank())) };
+                unsafe { send.wrapping_add(i).write(round * i as u64 + u64::from(world.rank())) };
             }
             running.restart();
             running.wait(&mut world.engine()).unwrap();
             // SAFETY: as above.
-            let right =
-                (0..5000).all(|i| unsafe { recv.add(i).read() } == 3 * round * i as u64 + 3);
+            let right = (0..5000)
+                .all(|i| unsafe { recv.wrapping_add(i).read() } == 3 * round * i as u64 + 3);
             assert!(right, "round {round}");
         }
     });

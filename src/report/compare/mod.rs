@@ -110,6 +110,9 @@ pub struct Cell {
     pub limit_us: Option<f64>,
     /// Stolen time as a share of the time of an operation, 0 to 1 and above.
     pub steal_share: f64,
+    /// The least by which some clock certainly strayed from rank 0's, parts per million; `None` when no clock was
+    /// held against another.
+    pub drift_ppm: Option<f64>,
 }
 
 impl Cell {
@@ -184,6 +187,7 @@ struct Pool {
     samples_us: Vec<f64>,
     volume: f64,
     steal_us: f64,
+    drift_ppm: Option<f64>,
 }
 
 impl Comparison {
@@ -213,6 +217,9 @@ impl Comparison {
                 pool.samples_us.extend(&result.samples_us);
                 pool.volume = result.mbytes_per_s * result.t_us.mean;
                 pool.steal_us += result.cpu_us.steal * result.samples_us.len() as f64;
+                let unsure = result.clock_uncertainty_ppm.unwrap_or(0.0);
+                let drift = result.clock_drift_ppm.map(|ppm| (ppm.abs() - unsure).max(0.0));
+                pool.drift_ppm = pool.drift_ppm.into_iter().chain(drift).reduce(f64::max);
             }
         }
         let series = pools
@@ -297,24 +304,28 @@ fn cell(pool: Pool, limit_us: Option<f64>) -> Option<Cell> {
     Some(Cell {
         steal_share: if summary.mean > 0.0 { steal_us / summary.mean } else { 0.0 },
         samples_us: pool.samples_us,
+        drift_ppm: pool.drift_ppm,
         summary,
         volume: pool.volume,
         limit_us,
     })
 }
 
-/// The hypervisor as detected; where files of one hypervisor had different network interfaces, with the interface.
+/// The hypervisor as detected; where files of one hypervisor had different network interfaces, with the interface;
+/// beside guests, processes are called so.
 fn group_names(inputs: &[Input]) -> Vec<String> {
     let nics = |hypervisor: &str| -> BTreeSet<&str> {
         let same = inputs.iter().filter(|i| i.document.provenance.hypervisor == hypervisor);
         same.map(|i| i.document.provenance.nic.as_str()).collect()
     };
+    let guests = inputs.iter().any(|i| i.document.provenance.target == "guests");
     let name = |input: &Input| {
         if let Some(label) = &input.label {
             return label.clone();
         }
         let p = &input.document.provenance;
         match nics(&p.hypervisor).len() {
+            _ if guests && p.target == "processes" => format!("processes on {}", p.hypervisor),
             2.. if !p.nic.is_empty() => format!("{} ({})", p.hypervisor, p.nic),
             _ => p.hypervisor.clone(),
         }

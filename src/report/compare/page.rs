@@ -1,7 +1,7 @@
 //! The comparison as one page: no scripts, no network, light and dark, for a desk, a phone and paper. It begins
 //! with the answer: what the ring gains, per layout, with intervals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::gain::{Gain, Gains};
 use super::tables::{VMWARE, p_text};
@@ -22,7 +22,7 @@ pub fn html(c: &Comparison, gains: &Gains, figures: &[Figure]) -> String {
     page.push_str(&format!("<p class=\"sub\">{}</p>\n", e(&summary(c))));
     answer(&mut page, c, gains);
     for figure in figures {
-        figure_html(&mut page, figure, figure.id == "gain");
+        figure_html(&mut page, figure, figure.id.starts_with("gain"));
     }
     if c.has_vmware() {
         page.push_str(&format!("<p class=\"warn\" id=\"vmware\">{}</p>\n", e(VMWARE)));
@@ -37,7 +37,8 @@ pub fn html(c: &Comparison, gains: &Gains, figures: &[Figure]) -> String {
 use crate::report::figure::escape as e;
 
 fn summary(c: &Comparison) -> String {
-    let files: usize = c.groups.iter().map(|g| g.files.len()).sum();
+    let files = c.groups.iter().flat_map(|g| g.files.iter().map(|(file, _)| file));
+    let files = files.collect::<BTreeSet<_>>().len();
     let names: Vec<&str> = c.groups.iter().map(|g| g.name.as_str()).collect();
     let s = |n: usize| if n == 1 { "" } else { "s" };
     let past = if c.stated.is_empty() { "" } else { ", beside the figures published in 2008" };
@@ -245,6 +246,8 @@ fn facts(p: &Provenance) -> String {
     ];
     let optional = [("target", &p.target), ("network interface", &p.nic), ("source", &p.source)];
     facts.extend(optional.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k} {v}")));
+    facts.extend(p.guests.iter().map(|how| format!("guests: {how}")));
+    facts.extend(p.host_cores.map(|n| format!("{n} cores in the host")));
     facts.extend((!policy.is_empty()).then(|| format!("message policy: {}", policy.join(", "))));
     facts.extend(p.seed.map(|seed| format!("launches in random order, seed {seed}")));
     facts.extend(
@@ -282,7 +285,7 @@ svg{display:block;max-width:100%;height:auto}.narrow{display:none}
 .card{border:1px solid var(--grid);border-radius:8px;padding:10px 14px;break-inside:avoid}.lay{font-size:1.1rem}
 dl{margin:6px 0 0}dt{font-size:.85rem;color:var(--muted);margin-top:6px}dd{margin:0}.big{font-size:1.5rem;line-height:1.2;display:block}.iv{white-space:nowrap}
 .v{white-space:nowrap;font-size:.85rem;border:1px solid;border-radius:9px;padding:0 7px}.up{color:var(--s2)}.down{color:var(--s1)}.same{color:var(--muted)}
-.up::before{content:'\\2191 '}.down::before{content:'\\2193 '}.same::before{content:'= '}
+.up::before{content:'\\2191\\a0'}.down::before{content:'\\2193\\a0'}.same::before{content:'= '}
 .warn{border-left:4px solid var(--s1);padding:4px 12px;margin:10px 0 0;font-size:.9rem;overflow-wrap:anywhere}.warn ul{margin:4px 0;padding-left:18px}
 summary{cursor:pointer}.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.875rem}
 th,td{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--grid);white-space:nowrap}

@@ -12,6 +12,8 @@ const FEW_RUNS: usize = MEDIAN_INTERVAL_RUNS_MIN;
 const STEAL_SHARE: f64 = 0.01;
 /// Clock error above which it is said, as a share of the time.
 const DRIFT: f64 = 0.001;
+/// Drift of the ranks' clocks against each other above which it is said, parts per million.
+const DRIFT_PPM: f64 = 500.0;
 /// Change of frequency above which it is said.
 const FREQUENCY: f64 = 1.05;
 
@@ -75,9 +77,6 @@ fn about_file(p: &Provenance) -> Vec<String> {
                 c.against,
                 c.elapsed_s
             ))
-        }
-        None if p.target == "guests" => {
-            texts.push("the guests' clock was not held against another one".to_owned());
         }
         _ => {}
     }
@@ -145,10 +144,28 @@ fn about_series(comparison: &Comparison, keys: &[&Key]) -> Vec<String> {
             100.0 * stolen
         ));
     }
+    texts.extend(strayed(comparison, keys));
     if let Some(text) = crowded(comparison, keys) {
         texts.push(text);
     }
     texts
+}
+
+/// What the ranks' clocks did, and whether anyone looked.
+fn strayed(comparison: &Comparison, keys: &[&Key]) -> Option<String> {
+    let drifts = keys.iter().flat_map(|k| comparison.series[*k].values()).map(|c| c.drift_ppm);
+    let worst = drifts.flatten().reduce(f64::max);
+    let files = &comparison.groups[keys.first()?.group].files;
+    let unseen = |(_, p): &(String, Provenance)| p.target == "guests" && p.clock.is_none();
+    match worst {
+        Some(ppm) if ppm > DRIFT_PPM => Some(format!(
+            "the ranks' clocks drifted from each other by {ppm:.0} ppm or more: times are wrong by as much"
+        )),
+        None if files.iter().any(unseen) => {
+            Some("the guests' clock was not held against another one".to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// Ranks that work at once: of PingPong and PingPing two, whatever the job.

@@ -14,7 +14,7 @@ pub fn draw(canvas: &mut Canvas, axis: &Axis, panels: &[BarPanel]) {
     let scale = Scale::holding(values, plot.left, plot.right);
     legend(
         canvas,
-        &axis.limit,
+        if bars().any(|b| b.limit.is_some()) { &axis.limit } else { "" },
         bars().any(|b| b.interval.is_some()),
         bars().any(|b| b.look.is_none()),
     );

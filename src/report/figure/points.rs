@@ -16,7 +16,8 @@ pub fn forest(canvas: &mut Canvas, axis: &Axis, rows: &[ForestRow]) {
         .flat_map(|r| [r.value].into_iter().chain(r.limit).chain(r.interval.into_iter().flatten()));
     // One, where nothing is gained, belongs to every such axis.
     let scale = Scale::holding(values.chain([1.0]), frame.left, frame.right);
-    legend(canvas, &axis.limit, rows.iter().any(|r| r.interval.is_some()), false);
+    let limit = if rows.iter().any(|r| r.limit.is_some()) { &axis.limit } else { "" };
+    legend(canvas, limit, rows.iter().any(|r| r.interval.is_some()), false);
     canvas.y += 6.0;
     for row in rows {
         if !row.heading.is_empty() {
@@ -54,7 +55,8 @@ pub fn strips(canvas: &mut Canvas, axis: &Axis, rows: &[StripRow]) {
         r.dots.iter().chain(&r.outliers).copied().chain(r.limit).chain(ends)
     });
     let scale = Scale::holding(values, frame.left, frame.right);
-    legend(canvas, &axis.limit, rows.iter().any(|r| r.median.1.is_some()), false);
+    let limit = if rows.iter().any(|r| r.limit.is_some()) { &axis.limit } else { "" };
+    legend(canvas, limit, rows.iter().any(|r| r.median.1.is_some()), false);
     canvas.y += 6.0;
     for row in rows {
         let top = canvas.y;

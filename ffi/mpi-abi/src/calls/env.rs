@@ -1,10 +1,11 @@
 //! The environment: versions and clocks (MPI 5.0, 9).
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
-use cohost::mpi::failure::Outcome;
+use cohost::mpi::failure::{Class, Outcome, fail};
 
-use crate::constants::{MPI_SUBVERSION, MPI_VERSION};
+use crate::args::Handle;
+use crate::constants::{MPI_MAX_PROCESSOR_NAME, MPI_SUBVERSION, MPI_VERSION};
 
 /// What `MPI_Get_library_version` says.
 const LIBRARY: &str = concat!("cohost ", env!("CARGO_PKG_VERSION"), ", standard ABI 1.0");
@@ -56,4 +57,43 @@ fn seconds(ask: impl FnOnce(libc::clockid_t, &mut libc::timespec) -> c_int) -> f
     let mut at = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     ask(libc::CLOCK_MONOTONIC, &mut at);
     at.tv_sec as f64 + at.tv_nsec as f64 * 1e-9
+}
+
+/// The name of this machine.
+pub(crate) fn processor_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".to_owned() } else { name.to_owned() }
+}
+
+pub(crate) unsafe fn get_processor_name(name: *mut c_char, resultlen: *mut c_int) -> Outcome<()> {
+    // SAFETY: the application gives room for MPI_MAX_PROCESSOR_NAME characters.
+    let len = unsafe { crate::text::write(name, MPI_MAX_PROCESSOR_NAME, &processor_name()) };
+    // SAFETY: the application gives an address to write to.
+    unsafe { *resultlen = len };
+    Ok(())
+}
+
+/// Memory from the C library, aligned to cache lines.
+const ALIGN: usize = 64;
+
+pub(crate) unsafe fn alloc_mem(size: i64, _info: Handle, baseptr: *mut c_void) -> Outcome<()> {
+    let Ok(size) = usize::try_from(size) else {
+        return fail(Class::Arg, format!("{size} bytes of memory"));
+    };
+    let mut address = std::ptr::null_mut();
+    // SAFETY: `address` can be written to; the alignment is a power of two.
+    let code = unsafe { libc::posix_memalign(&raw mut address, ALIGN, size.max(1)) };
+    if code != 0 {
+        return fail(Class::NoMem, format!("the system gave no {size} bytes"));
+    }
+    // SAFETY: the application gives an address to write to.
+    unsafe { *baseptr.cast::<*mut c_void>() = address };
+    Ok(())
+}
+
+pub(crate) unsafe fn free_mem(base: *mut c_void) -> Outcome<()> {
+    // SAFETY: the application gives what `MPI_Alloc_mem` gave it.
+    unsafe { libc::free(base) };
+    Ok(())
 }

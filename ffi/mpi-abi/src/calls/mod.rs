@@ -1,17 +1,39 @@
 //! The calls, by chapter. See the crate's own page for how one is added.
 
+#![allow(clippy::too_many_arguments, reason = "the arguments are the standard's")]
+
+mod attributes;
+mod buffer;
+mod collective;
 mod comm;
 mod datatype;
 mod env;
+mod errors;
+mod external;
+mod group;
+mod info;
 mod init;
 mod language;
+mod op;
 mod p2p;
 mod request;
+mod sessions;
+mod topology;
 
+pub(crate) use attributes::*;
+pub(crate) use buffer::*;
+pub(crate) use collective::*;
 pub(crate) use comm::*;
 pub(crate) use datatype::*;
 pub(crate) use env::*;
+pub(crate) use errors::*;
+pub(crate) use external::*;
+pub(crate) use group::*;
+pub(crate) use info::*;
 pub(crate) use init::*;
 pub(crate) use language::*;
+pub(crate) use op::*;
 pub(crate) use p2p::*;
 pub(crate) use request::*;
+pub(crate) use sessions::*;
+pub(crate) use topology::*;

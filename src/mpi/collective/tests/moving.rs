@@ -150,7 +150,8 @@ fn all_to_all_goes_between_all_types_and_in_place() {
             // Another length for each pair, and a type for each peer, by turns.
             let pairs = |from: u32, to: u32| ((from + 2 * to) % 3) as usize;
             let side = |len: &dyn Fn(u32) -> usize, first: &Datatype, second: &Datatype| {
-                let one = |peer: u32| if peer % 2 == 0 { first.clone() } else { second.clone() };
+                let one =
+                    |peer: u32| if peer.is_multiple_of(2) { first.clone() } else { second.clone() };
                 let datatypes: Vec<Datatype> = (0..size).map(one).collect();
                 let counts: Vec<i64> = (0..size)
                     .map(|peer| (2 * len(peer) / ints(&datatypes[peer as usize])) as i64)

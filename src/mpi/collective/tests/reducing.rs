@@ -16,7 +16,7 @@ fn composition() -> Op {
                 let at = (i * datatype.extent()) as isize;
                 let get = |base: *const u8, by: isize| {
                     // SAFETY: an int of an item.
-                    unsafe { base.offset(at + by).cast::<i32>().read() }
+                    unsafe { base.wrapping_offset(at + by).cast::<i32>().read() }
                 };
                 let (left, right) = (
                     [get(from, 0), get(from, 8)],
@@ -24,7 +24,7 @@ fn composition() -> Op {
                 );
                 for (by, value) in [0, 8].into_iter().zip(compose(left, right)) {
                     // SAFETY: an int of an item.
-                    unsafe { into.offset(at + by).cast::<i32>().write(value) };
+                    unsafe { into.wrapping_offset(at + by).cast::<i32>().write(value) };
                 }
             }
         }),

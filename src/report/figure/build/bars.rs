@@ -92,7 +92,8 @@ pub(super) fn past(c: &Comparison, benchmark: &str, layout: &str, measure: Measu
             interval: s.ci95,
             limit: None,
             note: match (s.value, &s.note) {
-                (Some(v), _) => format!("{} {unit}", number(v)),
+                // As precise as it was stated.
+                (Some(v), _) => format!("{v} {unit}"),
                 (None, Some(words)) => words.clone(),
                 (None, None) => "not stated".to_owned(),
             },

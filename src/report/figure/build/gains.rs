@@ -3,14 +3,39 @@
 use super::bars::axis;
 use super::*;
 
-pub(super) fn gain_figure(c: &Comparison, gains: &Gains) -> Option<Figure> {
-    let all = gains.headline();
+/// Rows of one figure that are still legible on a sheet of paper.
+const ROWS_MAX: usize = 30;
+
+/// One figure, or where that would be too long, one of PingPong and one of the others.
+pub(super) fn gain_figures(c: &Comparison, gains: &Gains) -> Vec<Figure> {
+    let all: Vec<&Gain> = gains.headline().iter().collect();
+    let (pingpong, others): (Vec<&Gain>, Vec<&Gain>) =
+        all.iter().copied().partition(|g| g.benchmark == "PingPong");
+    if all.len() <= ROWS_MAX || pingpong.is_empty() || others.is_empty() {
+        return gain_figure(c, gains, &all, "gain", "").into_iter().collect();
+    }
+    let names: BTreeSet<&str> = others.iter().map(|g| g.benchmark.as_str()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    let parts = [("gain", pingpong, "PingPong"), ("gain-others", others, &names)];
+    let figure = |(id, part, name): (&'static str, Vec<&Gain>, &str)| {
+        gain_figure(c, gains, &part, id, &format!(": {name}"))
+    };
+    parts.into_iter().filter_map(figure).collect()
+}
+
+fn gain_figure(
+    c: &Comparison,
+    gains: &Gains,
+    all: &[&Gain],
+    id: &'static str,
+    what: &str,
+) -> Option<Figure> {
     if all.is_empty() {
         return None;
     }
     let mut rows: Vec<ForestRow> = Vec::new();
     let mut heading = String::new();
-    for gain in all {
+    for gain in all.iter().copied() {
         let here = c.groups[gain.group].name.clone();
         let new = here != heading;
         heading = here.clone();
@@ -38,8 +63,8 @@ pub(super) fn gain_figure(c: &Comparison, gains: &Gains) -> Option<Figure> {
     };
     let fewest = all.iter().map(|g| g.launches.0.min(g.launches.1)).min().unwrap_or(0);
     Some(Figure {
-        id: "gain",
-        title: "How much the ring gains, per layout".to_owned(),
+        id,
+        title: format!("How much the ring gains, per layout{what}"),
         caption: format!(
             "Typical time over {} divided by that over the ring: {where_}. Right of 1 the ring is faster. \
              95 % studentised bootstrap intervals over at least {fewest} launches on each side; the words are those of \

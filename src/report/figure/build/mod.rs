@@ -37,7 +37,6 @@ type Row<'a> = (&'a Key, &'a BTreeMap<u64, Cell>);
 #[must_use]
 pub fn figures(c: &Comparison, gains: &Gains) -> Vec<Figure> {
     let all = [
-        gains::gain_figure(c, gains),
         bars::pingpong_bars(c, true),
         bars::pingpong_bars(c, false),
         bars::alltoall_bars(c),
@@ -47,7 +46,7 @@ pub fn figures(c: &Comparison, gains: &Gains) -> Vec<Figure> {
         sizes::launches(c),
         sizes::heat(c),
     ];
-    all.into_iter().flatten().collect()
+    gains::gain_figures(c, gains).into_iter().chain(all.into_iter().flatten()).collect()
 }
 
 fn look(key: &Key) -> Look {
@@ -97,8 +96,10 @@ fn conditions(c: &Comparison, groups: &BTreeSet<usize>) -> String {
                 } else {
                     format!(", imported from {}", p.source)
                 };
+                let s = if p.cores == 1 { "" } else { "s" };
+                let host = p.host_cores.map_or(String::new(), |n| format!(" of a host's {n}"));
                 format!(
-                    "{}, {} cores, {}{nic}{source}",
+                    "{}, {} core{s}{host}, {}{nic}{source}",
                     known(&p.machine),
                     p.cores,
                     known(&p.kernel)

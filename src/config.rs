@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use crate::link::reach::RegionChoice;
 use crate::link::select::{PathPolicy, UnknownPath};
@@ -9,6 +10,7 @@ use crate::net::NetConfig;
 use crate::proto;
 use crate::region::Geometry;
 use crate::region::device::LeaseTime;
+use crate::region::vfio::Registers;
 
 /// Settings of one rank. All ranks of a job should have the same.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,9 @@ pub struct Config {
     pub shm_dir: Option<PathBuf>,
     /// Memory shared with other machines of the host (`COHOST_REGION`: a file, a device or `none`).
     pub region: RegionChoice,
+    /// Registers of that memory's device, for tests that play one.
+    #[doc(hidden)]
+    pub registers: Option<Arc<dyn Registers>>,
     /// How long a user of such memory must seem dead before its slot is used again. The same for
     /// all jobs that share it.
     pub lease: LeaseTime,

@@ -219,9 +219,16 @@ fn a_qemu_guest_moves_with_its_connections_and_its_region_comes_back() {
 
 /// Boots one guest of QEMU with this network device and these words of its firmware, and says
 /// what `cohost detect` makes of it.
-fn look_alike(name: &str, nic: Nic, smbios: &str, driver: &str) -> Option<String> {
+fn look_alike(
+    name: &str,
+    nic: Nic,
+    smbios: &str,
+    cpu: Option<&str>,
+    driver: &str,
+) -> Option<String> {
     let mut options = LabOptions::new(Hypervisor::Qemu, 1, 1);
     options.nic = nic;
+    options.cpu = cpu.map(str::to_owned);
     options.region_mib = 0;
     options.smbios = vec![smbios.into()];
     let lab = up(name, &options)?;
@@ -233,9 +240,18 @@ fn look_alike(name: &str, nic: Nic, smbios: &str, driver: &str) -> Option<String
 
 /// The signature in CPUID or the firmware's text decides, as with systemd-detect-virt.
 fn emulated_as(nic: Nic, smbios: &str, driver: &str, expected: &str) {
+    judged(nic, smbios, None, driver, expected);
+}
+
+/// The same without QEMU's signature in CPUID: the firmware's text is all there is.
+fn unsigned_as(nic: Nic, smbios: &str, driver: &str, expected: &str) {
+    judged(nic, smbios, Some("max,tcg-cpuid=off"), driver, expected);
+}
+
+fn judged(nic: Nic, smbios: &str, cpu: Option<&str>, driver: &str, expected: &str) {
     let _alone = alone();
-    let name = format!("a guest with {nic} that looks like {expected}");
-    if let Some(found) = look_alike(&name, nic, smbios, driver) {
+    let name = format!("a guest with {nic}, {cpu:?} and {smbios} that should be {expected}");
+    if let Some(found) = look_alike(&name, nic, smbios, cpu, driver) {
         assert!(found == expected || found == "kvm", "{name}: {found}");
     }
 }
@@ -246,10 +262,22 @@ fn a_guest_with_e1000_that_looks_like_virtualbox() {
     emulated_as(Nic::E1000, smbios, "e1000", "virtualbox");
 }
 
+const VMWARE: &str = "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform";
+const HYPER_V: &str = "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine";
+
 #[test]
 fn a_guest_with_vmxnet3_that_looks_like_vmware_but_for_its_signature() {
-    let smbios = "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform";
-    emulated_as(Nic::Vmxnet3, smbios, "vmxnet3", "qemu-tcg");
+    emulated_as(Nic::Vmxnet3, VMWARE, "vmxnet3", "qemu-tcg");
+}
+
+#[test]
+fn a_guest_with_vmxnet3_that_looks_like_vmware() {
+    unsigned_as(Nic::Vmxnet3, VMWARE, "vmxnet3", "vmware");
+}
+
+#[test]
+fn a_guest_with_e1000e_that_looks_like_hyper_v() {
+    unsigned_as(Nic::E1000e, HYPER_V, "e1000e", "hyper-v");
 }
 
 #[test]
@@ -261,8 +289,7 @@ fn a_guest_with_pcnet_that_looks_like_parallels() {
 
 #[test]
 fn a_guest_with_e1000e_that_looks_like_hyper_v_but_for_its_signature() {
-    let smbios = "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine";
-    emulated_as(Nic::E1000e, smbios, "e1000e", "qemu-tcg");
+    emulated_as(Nic::E1000e, HYPER_V, "e1000e", "qemu-tcg");
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! Ranks of one job in real guests: every byte arrives, figures say where they are from, hosts are
-//! kept apart, and a guest that dies ends its job by name.
+//! Ranks of one job in real guests: they prove that they share a host, every byte arrives over rings
+//! and over TCP, figures say where they are from, hosts are kept apart, and a guest that dies ends
+//! its job by name.
 //!
-//! These take minutes, so they run only with `COHOST_LAB_BENCH=1`, and say SKIPPED otherwise, or
-//! where guests cannot boot; with `COHOST_LAB_REQUIRED=1` too that fails instead.
+//! Where guests cannot boot, a test says SKIPPED and how to change that; with
+//! `COHOST_LAB_REQUIRED=1` it fails instead.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,20 +11,74 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use cohost::cli::lab_ranks;
-use cohost::launch::{FailureCause, Layout, RunOptions};
+use cohost::launch::{FailureCause, Layout, PathPolicy, RunOptions};
 use cohost::report::schema::Document;
 use cohost_lab::{Hypervisor, LabOptions};
 
 #[allow(dead_code, reason = "each file of tests uses a part")]
 mod lab_common;
+#[allow(dead_code, reason = "each file of tests uses a part")]
+#[path = "lab_common/ranks.rs"]
+mod ranks;
 
 use lab_common::{alone, up};
+use ranks::{UNTOLD, checked, explain, logs, pairs};
+
+/// Boots guests once. Their ranks, told of no layout, find and prove who shares a host; then every
+/// byte is checked, over rings where there are any, and over TCP.
+fn carry_every_byte(name: &str, hypervisor: Hypervisor, hosts: u32, vms: u32) {
+    let _alone = alone();
+    let Some(lab) = up(name, &LabOptions::new(hypervisor, hosts, vms)) else { return };
+    let device = match hypervisor {
+        Hypervisor::Uml => "one host, uml /dev/mmapper, proved by challenge",
+        _ => "one host, ivshmem /sys/bus/pci/devices/",
+    };
+    for pair in explain(name, &lab, UNTOLD) {
+        let (low, high) = pair.ranks;
+        let within = low / vms == high / vms;
+        let (path, why) = match within {
+            true => ("ring", device),
+            false => ("tcp", "(boot ids differ) without a region in common"),
+        };
+        assert_eq!(pair.path, path, "{name}: {pair:?}{}", logs(&lab));
+        assert!(pair.why.contains(why), "{name}: {pair:?}{}", logs(&lab));
+        assert_eq!(pair.why.contains("proved by challenge"), within, "{name}: {pair:?}");
+    }
+    let rings = if hosts == 1 { PathPolicy::Ring } else { PathPolicy::Auto };
+    let between_all = if hosts == 1 { "ring" } else { "ring+tcp" };
+    for (policy, pingpong, alltoall) in
+        [(rings, "ring", between_all), (PathPolicy::Tcp, "tcp", "tcp")]
+    {
+        for result in checked(name, &lab, Some(policy)) {
+            // Ranks 0 and 1, which share a host, play PingPong.
+            let path = if result.benchmark == "PingPong" { pingpong } else { alltoall };
+            assert_eq!(result.path, path, "{name}: {result:?}{}", logs(&lab));
+        }
+    }
+}
+
+#[test]
+fn two_guests_of_qemu_carry_every_byte() {
+    carry_every_byte("two_guests_of_qemu_carry_every_byte", Hypervisor::Qemu, 1, 2);
+}
+
+#[test]
+fn two_hosts_of_two_guests_of_qemu_carry_every_byte() {
+    carry_every_byte("two_hosts_of_two_guests_of_qemu_carry_every_byte", Hypervisor::Qemu, 2, 2);
+}
+
+#[test]
+fn two_guests_of_user_mode_linux_carry_every_byte() {
+    carry_every_byte("two_guests_of_user_mode_linux_carry_every_byte", Hypervisor::Uml, 1, 2);
+}
+
+#[test]
+fn four_guests_of_user_mode_linux_carry_every_byte() {
+    carry_every_byte("four_guests_of_user_mode_linux_carry_every_byte", Hypervisor::Uml, 1, 4);
+}
 
 /// Runs `cohost lab`; nothing when the machine is not prepared for it.
 fn lab(name: &str, arguments: &[&str]) -> Option<Output> {
-    if !asked_for(name) {
-        return None;
-    }
     // A lab that does not come back is a failed test, not a test that never ends.
     let mut command = Command::new("timeout");
     command.args(["--kill-after=20", "300", env!("CARGO_BIN_EXE_cohost")]);
@@ -42,14 +97,6 @@ fn lab(name: &str, arguments: &[&str]) -> Option<Output> {
     Some(output)
 }
 
-fn asked_for(name: &str) -> bool {
-    let asked = std::env::var_os("COHOST_LAB_BENCH").is_some_and(|value| value == "1");
-    if !asked {
-        eprintln!("SKIPPED {name}: takes minutes; run with COHOST_LAB_BENCH=1");
-    }
-    asked
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -58,7 +105,7 @@ fn text(bytes: &[u8]) -> String {
 fn benchmarks(name: &str, options: &[&str], path: &str) -> Option<Document> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("out.json");
-    let usual = ["--layout", "1x2", "--sizes", "0,8,4K,64K", "--time", "0.2", "--check"];
+    let usual = ["--layout", "1x2", "--sizes", "0,8,4K", "--time", "0.1", "--check"];
     let work = ["--path", path, "--json", file.to_str().unwrap(), "pingpong", "alltoall"];
     let output = lab(name, &[&["bench"], options, &usual[..], &work[..]].concat())?;
     let said = text(&output.stdout);
@@ -67,7 +114,7 @@ fn benchmarks(name: &str, options: &[&str], path: &str) -> Option<Document> {
     assert!(said.contains("defects"), "{name}: {said}");
     assert!(said.contains("# clocks: that of rank 1"), "{name}: {said}");
     let document = Document::read(&file).unwrap();
-    assert_eq!(document.results.len(), 8, "{name}");
+    assert_eq!(document.results.len(), 6, "{name}");
     for result in &document.results {
         assert_eq!((result.path.as_str(), result.ranks), (path, 2), "{name}: {result:?}");
         assert!(result.clock_drift_ppm.is_some_and(f64::is_finite), "{name}: {result:?}");
@@ -100,57 +147,23 @@ fn guests_of_qemu_send_every_byte_over_tcp_and_their_device_is_called_emulated()
     assert_eq!(provenance.nic, "e1000, emulated by QEMU");
 }
 
-/// What `cohost explain` says as the ranks of guests in this layout.
-fn explained(name: &str, hypervisor: &str, layout: &str) -> Option<String> {
-    let place = ["run", "--hypervisor", hypervisor, "--layout", layout, "--ranks"];
-    let output = lab(name, &[&place[..], &["--", "cohost", "explain"]].concat())?;
-    let (said, complaints) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{name}: {said}{complaints}");
-    Some(said)
-}
-
-/// The lines of the matrix: of each pair the path and the reason.
-fn pairs(said: &str) -> Vec<(String, String)> {
-    let line = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [a, b, path, _, _, reason @ ..] = &words[..] else { return None };
-        let numbers = a.parse::<u32>().is_ok() && b.parse::<u32>().is_ok();
-        numbers.then(|| ((*path).to_owned(), reason.join(" ")))
-    };
-    said.lines().filter_map(line).collect()
-}
-
 #[test]
 fn guests_of_different_hosts_use_tcp_and_are_told_why() {
     let _alone = alone();
     let name = "guests_of_different_hosts_use_tcp_and_are_told_why";
-    let Some(said) = explained(name, "uml", "2x1") else { return };
-    let [(path, reason)] = &pairs(&said)[..] else { panic!("{name}: {said}") };
-    assert_eq!(path, "tcp", "{name}: {said}");
-    assert!(reason.contains("different hosts"), "{name}: {said}");
-}
-
-/// A ring between guests counts only when it was proved through the memory itself.
-#[test]
-fn guests_of_one_host_have_a_ring_only_by_proof() {
-    let _alone = alone();
-    let name = "guests_of_one_host_have_a_ring_only_by_proof";
-    for hypervisor in ["uml", "qemu"] {
-        let Some(said) = explained(name, hypervisor, "1x2") else { return };
-        let [(path, reason)] = &pairs(&said)[..] else { panic!("{name}: {said}") };
-        match path.as_str() {
-            "ring" => assert!(reason.contains("proved by challenge"), "{name}: {said}"),
-            "tcp" => assert!(!reason.is_empty(), "{name}: {said}"),
-            _ => panic!("{name}: {said}"),
-        }
-    }
+    let place = ["run", "--hypervisor", "uml", "--layout", "2x1", "--ranks"];
+    let Some(output) = lab(name, &[&place[..], &["--", "cohost", "explain"]].concat()) else {
+        return;
+    };
+    let (said, complaints) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{name}: {said}{complaints}");
+    let [pair] = &pairs(&said)[..] else { panic!("{name}: {said}") };
+    assert_eq!(pair.path, "tcp", "{name}: {said}");
+    assert!(pair.why.contains("different hosts"), "{name}: {said}");
 }
 
 #[test]
 fn a_guest_that_dies_ends_the_job_and_is_named() {
-    if !asked_for("a_guest_that_dies_ends_the_job_and_is_named") {
-        return;
-    }
     let _alone = alone();
     let name = "a_guest_that_dies_ends_the_job_and_is_named";
     let Some(lab) = up(name, &LabOptions::new(Hypervisor::Uml, 1, 2)) else { return };
@@ -176,9 +189,6 @@ fn a_guest_that_dies_ends_the_job_and_is_named() {
 
 #[test]
 fn wrong_use_is_told_before_anything_boots() {
-    if !asked_for("wrong_use_is_told_before_anything_boots") {
-        return;
-    }
     for (arguments, word) in [
         (&["--hypervisor", "vmware"][..], "vmware"),
         (&["--hypervisor", "uml", "--nic", "e1000"], "e1000"),

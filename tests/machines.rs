@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "machines/bells.rs"]
+mod bells;
 #[path = "machines/friends.rs"]
 mod friends;
 #[path = "machines/paths.rs"]

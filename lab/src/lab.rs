@@ -36,11 +36,18 @@ pub struct LabOptions {
     /// Size of the region that the guests of a host share, in MiB; 0 for none. A power of two,
     /// which PCI asks for. Xen's guests grant each other pages instead and have none.
     pub region_mib: u32,
+    /// The same in KiB, for a region too small to be of use; without it `region_mib` counts.
+    pub region_kib: Option<u32>,
+    /// Whether each guest has a region of its own instead of one with the others of its host: for
+    /// tests with memory that only seems to be shared.
+    pub own_regions: bool,
     /// For QEMU: as which device the region appears.
     pub region_kind: RegionKind,
     /// For QEMU: what the firmware says of the machine, as `-smbios` options, such as
     /// `type=1,manufacturer=VMware\, Inc.`.
     pub smbios: Vec<String>,
+    /// For QEMU under software emulation: the processor, as its option `-cpu` has it.
+    pub cpu: Option<String>,
     /// More words on the guests' kernel command line.
     pub kernel_args: Vec<String>,
     /// More kernel modules, by name; loaded after those for the network device.
@@ -67,8 +74,11 @@ impl LabOptions {
             nic: Nic::default(),
             memory_mib: 192,
             region_mib: 64,
+            region_kib: None,
+            own_regions: false,
             region_kind: RegionKind::default(),
             smbios: Vec::new(),
+            cpu: None,
             kernel_args: Vec::new(),
             modules: Vec::new(),
             files: Vec::new(),
@@ -91,6 +101,12 @@ impl LabOptions {
         }
         if self.region_mib != 0 && !self.region_mib.is_power_of_two() {
             return wrong(format!("a region of {} MiB: PCI needs a power of two", self.region_mib));
+        }
+        if let Some(kib) = self.region_kib.filter(|kib| *kib < 4 || !kib.is_power_of_two()) {
+            return wrong(format!("a region of {kib} KiB: PCI needs a power of two from 4 on"));
+        }
+        if self.own_regions && self.region_kind != RegionKind::Plain {
+            return wrong("doorbells between guests that share no region".into());
         }
         if self.hypervisor != Hypervisor::Qemu && self.nic != Nic::Virtio {
             return wrong(format!(
@@ -281,28 +297,38 @@ impl<'a> Builder<'a> {
     ) -> Result<Vec<Guest>, LabError> {
         let mut guests = Vec::new();
         for host in 0..self.options.hosts {
-            let region = self.region(host)?;
-            if let Some(region) = &region {
+            let common = match self.options.own_regions {
+                true => None,
+                false => self.region(host, None)?,
+            };
+            if let Some(region) = &common {
                 servers.extend(serve_doorbells(&self.run, region, host)?);
             }
             for vm in 0..self.options.vms {
-                guests.push(start(self.spec(host, vm, region.clone(), image))?);
+                let region = match self.options.own_regions {
+                    true => self.region(host, Some(vm))?,
+                    false => common.clone(),
+                };
+                guests.push(start(self.spec(host, vm, region, image))?);
             }
         }
         Ok(guests)
     }
 
-    fn region(&self, host: u32) -> Result<Option<Region>, LabError> {
-        if self.options.region_mib == 0 {
+    /// The region of a host's guests, or of one of them alone.
+    fn region(&self, host: u32, vm: Option<u32>) -> Result<Option<Region>, LabError> {
+        let kib =
+            self.options.region_kib.map_or(u64::from(self.options.region_mib) << 10, u64::from);
+        if kib == 0 {
             return Ok(None);
         }
-        let bytes = u64::from(self.options.region_mib) << 20;
-        let file = self.run.make_region(host, bytes)?;
+        let bytes = kib << 10;
+        let file = self.run.make_region(host, vm, bytes)?;
         let kind = match self.options.hypervisor {
             Hypervisor::Qemu => self.options.region_kind,
             _ => RegionKind::Plain,
         };
-        Ok(Some(Region { file, bytes, kind }))
+        Ok(Some(Region { file, bytes, kind, vm }))
     }
 
     fn spec(&self, host: u32, vm: u32, region: Option<Region>, image: &str) -> Spec {
@@ -316,6 +342,7 @@ impl<'a> Builder<'a> {
             nic: self.options.nic,
             region,
             smbios: self.options.smbios.clone(),
+            cpu: self.options.cpu.clone(),
             kernel_args: self.options.kernel_args.clone(),
             initramfs: image.to_owned(),
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
 
 use crate::LabError;
 use crate::agent::frame::{self, Channel, Ended, HELLO, Start, Token};
@@ -16,6 +17,12 @@ use crate::agent::pump::{Event, Pump};
 
 /// How long an agent may take to answer, in a guest that is emulated on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a guest may be silent before it counts as gone. Its kernel answers, so this is not about
+/// what its programs do; one whose plug was pulled never closes a connection.
+const SILENCE: Duration = Duration::from_secs(40);
+/// Questions to a silent guest within that time.
+const QUESTIONS: u32 = 5;
 
 /// How a program in a guest ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +104,7 @@ impl RemoteProcess {
         let fault = |reason: String| LabError::Agent { guest: guest.to_owned(), reason };
         let greeted = RemoteProcess::greet(&mut stream, token);
         greeted.map_err(|error| fault(error.to_string()))?;
+        notice_silence(&stream).map_err(|error| fault(error.to_string()))?;
         let payload = start.encode().map_err(|error| fault(error.to_string()))?;
         let mut bytes = Vec::new();
         frame::encode(Channel::Start, &payload, &mut bytes);
@@ -194,6 +202,18 @@ fn collect(pipe: Option<PipeReader>) -> Vec<u8> {
         let _ = pipe.read_to_end(&mut all);
     }
     all
+}
+
+/// Has the kernel end a connection to a guest that has gone without a word.
+fn notice_silence(stream: &TcpStream) -> io::Result<()> {
+    let pause = SILENCE / (QUESTIONS + 1);
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, pause)?;
+    sockopt::set_tcp_keepintvl(stream, pause)?;
+    sockopt::set_tcp_keepcnt(stream, QUESTIONS)?;
+    // The same when something was sent last, which is then repeated instead.
+    sockopt::set_tcp_user_timeout(stream, SILENCE.as_millis() as u32)?;
+    Ok(())
 }
 
 /// One frame, read in full; used before the relay starts, when at most one is under way at a

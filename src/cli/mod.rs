@@ -15,6 +15,7 @@ mod mpiexec;
 pub mod run;
 mod spelling;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -73,6 +74,16 @@ fn cohost() -> ExitCode {
         Command::Mpi(command) => mpi::run(&command),
         Command::Lab(command) => lab::run(&command),
         Command::LabAgent => lab::agent(),
+    }
+}
+
+/// Writes to standard output; a reader that has seen enough, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}"))
+        }
+        _ => Ok(()),
     }
 }
 

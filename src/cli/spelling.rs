@@ -225,11 +225,26 @@ fn named(name: &str) -> Option<&'static Spelling> {
     SPELLINGS.iter().find(|spelling| spelling.names.contains(&name))
 }
 
+/// Options usually written with two dashes, beside those with a dash inside.
+const TWO_DASHES: &[&str] = &[
+    "ranks",
+    "layout",
+    "path",
+    "pmi",
+    "netns",
+    "timeout",
+    "oversubscribe",
+    "nooversubscribe",
+    "quiet",
+    "verbose",
+    "help",
+    "version",
+];
+
 /// As it is usually written.
 pub(super) fn dashed(name: &str) -> String {
-    let long = matches!(name, "ranks" | "layout" | "path" | "pmi" | "netns" | "help" | "version")
-        || name.contains('-') && name != "map-by" && name != "bind-to";
-    if long { format!("--{name}") } else { format!("-{name}") }
+    let two = name.contains('-') || TWO_DASHES.contains(&name);
+    if two { format!("--{name}") } else { format!("-{name}") }
 }
 
 /// The name that is fewest changes away, when that is not too many.
@@ -239,22 +254,30 @@ fn nearest(name: &str) -> Option<&'static str> {
     (close.0 <= 1 + name.chars().count() / 3).then_some(close.1)
 }
 
-/// Letters to insert, remove or replace to make one word of the other.
+/// Letters to insert, remove or replace, and neighbours to swap, to make one word of the other.
 fn changes(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
     // More letters than any option has say nothing more.
-    for (at, letter) in from.chars().take(64).enumerate() {
-        let mut next = vec![at + 1];
-        let costs = row.iter().zip(row.iter().skip(1)).zip(&to);
-        for ((replace, insert), other) in costs {
-            let last = next.last().copied().unwrap_or(0);
-            let same = usize::from(letter != *other);
-            next.push((replace + same).min(insert + 1).min(last + 1));
+    let from: Vec<char> = from.chars().take(64).collect();
+    let to: Vec<char> = to.chars().collect();
+    let mut rows: Vec<Vec<usize>> = vec![(0..=to.len()).collect()];
+    let cost = |rows: &[Vec<usize>], row: usize, column: usize| -> usize {
+        rows.get(row).and_then(|row| row.get(column)).copied().unwrap_or(usize::MAX / 2)
+    };
+    for (i, letter) in from.iter().enumerate() {
+        rows.push(vec![i + 1]);
+        for (j, other) in to.iter().enumerate() {
+            let replaced = cost(&rows, i, j) + usize::from(letter != other);
+            let moved = (cost(&rows, i, j + 1) + 1).min(cost(&rows, i + 1, j) + 1);
+            let pair =
+                |word: &[char], at: usize| at.checked_sub(1).and_then(|b| word.get(b).copied());
+            let swap = pair(&from, i) == Some(*other) && pair(&to, j) == Some(*letter);
+            let swapped = if swap { cost(&rows, i - 1, j - 1) + 1 } else { usize::MAX };
+            if let Some(row) = rows.last_mut() {
+                row.push(replaced.min(moved).min(swapped));
+            }
         }
-        row = next;
     }
-    row.last().copied().unwrap_or(0)
+    cost(&rows, from.len(), to.len())
 }
 
 /// The table as text.
@@ -322,6 +345,8 @@ mod tests {
         fn a_word_is_no_change_from_itself_and_one_from_its_neighbour(word in "[a-z]{1,12}") {
             prop_assert_eq!(changes(&word, &word), 0);
             prop_assert_eq!(changes(&word, &format!("{word}x")), 1);
+            let swapped: String = format!("yx{word}");
+            prop_assert_eq!(changes(&format!("xy{word}"), &swapped), 1);
         }
     }
 }

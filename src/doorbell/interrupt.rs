@@ -152,6 +152,15 @@ impl FarRinger {
         rung.is_ok()
     }
 
+    pub(super) fn kind(&self) -> &'static str {
+        match self.far {
+            Far::Msix(_) => "MSI-X",
+            Far::Channel(_) => "event channel",
+            Far::Eventfd(_) => "eventfd",
+            Far::Byte => "TCP byte",
+        }
+    }
+
     fn allowed(&mut self, now: Instant) -> bool {
         let since = *self.since.get_or_insert(now);
         let earned = now.saturating_duration_since(since).as_nanos() / EVERY.as_nanos();

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use super::interrupt::eventfd;
-use crate::region::vfio::Vfio;
+use crate::region::vfio::Registers;
 
 /// Our own number among the guests, given by the server; all ones until then.
 const IV_POSITION: u64 = 8;
@@ -37,7 +37,7 @@ pub enum MsixError {
 /// Our side of a doorbell device.
 #[derive(Clone, Debug)]
 pub struct Doorbell {
-    device: Arc<Vfio>,
+    device: Arc<dyn Registers>,
     position: u16,
 }
 
@@ -46,7 +46,7 @@ impl Doorbell {
     ///
     /// # Errors
     /// When the device has none, or the kernel cannot route it.
-    pub fn open(device: Arc<Vfio>) -> Result<(Self, OwnedFd), MsixError> {
+    pub fn open(device: Arc<dyn Registers>) -> Result<(Self, OwnedFd), MsixError> {
         if device.vectors() == 0 {
             return Err(MsixError::NoVectors);
         }
@@ -78,7 +78,7 @@ impl Doorbell {
 /// Rings one peer.
 #[derive(Clone, Debug)]
 pub struct Bell {
-    device: Arc<Vfio>,
+    device: Arc<dyn Registers>,
     word: u32,
 }
 
@@ -91,6 +91,7 @@ impl Bell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::region::vfio::Vfio;
 
     fn doorbell(position: u16) -> Doorbell {
         let device = Vfio::played_by(tempfile::tempfile().unwrap());

@@ -29,6 +29,7 @@
 
 mod barrier;
 mod futex;
+mod hearing;
 mod interrupt;
 pub mod ivshmem;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use crate::region::{LayoutError, OwnSection, PeerSection, Protection};
 use interrupt::FarRinger;
 
 pub use futex::{WAIT_MAX, can_wait_on};
+pub use hearing::Hearing;
 pub use interrupt::{Far, Interrupt};
 
 /// How a rank wants to be woken. It chooses for itself; what it writes into its armed word tells
@@ -224,6 +226,12 @@ impl Sleeper {
         };
     }
 
+    /// Whether any bell that we listen to is on another machine.
+    #[must_use]
+    pub fn has_far(&self) -> bool {
+        self.bells.iter().any(|bell| !bell.futex)
+    }
+
     /// Says "asleep" in one more section of ours, for a peer that sees no other.
     pub fn also(&mut self, section: &OwnSection) {
         Self::prepare(section);
@@ -362,6 +370,20 @@ impl Ringer {
     pub fn over(mut self, far: Far) -> Self {
         self.far = Some(FarRinger::new(far));
         self
+    }
+
+    /// How the peer is rung, for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.far.as_ref().map_or("futex", FarRinger::kind)
+    }
+
+    /// Rings once whether the peer sleeps or not, so that it hears what an interrupt of ours is
+    /// like, and counts on them if it is heard at all. Never by a byte.
+    pub fn greet(&mut self) {
+        if let Some(far) = &mut self.far {
+            far.ring(Instant::now());
+        }
     }
 
     /// Wakes the peer if it sleeps. To be called after publishing a message or a position it may

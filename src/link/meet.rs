@@ -173,6 +173,9 @@ impl Links {
         let Rings { producer, consumer, ringer, keeps } =
             self.share.rings(peer, section).map_err(|error| error.to_string())?;
         let mut reason = format!("{}, proved by challenge", self.share.describe(peer));
+        if !keeps {
+            reason = format!("{reason}, rung by {}", ringer.kind());
+        }
         if let Some(notice) = self.share.notice(peer) {
             reason = format!("{reason}; {notice}");
         }

@@ -33,7 +33,8 @@ use crate::doorbell::{Ring, Ringer};
 use crate::frame::{Header, WIRE_LEN, set_ack};
 use crate::net::{Net, SendState};
 use crate::region::PeerSection;
-use crate::ring::{Consumer, Producer, Pushed};
+pub use crate::ring::{Consumer, Incoming as RingFrame};
+use crate::ring::{Producer, Pushed};
 
 /// A frame of which the socket took only a part, and must take the rest first.
 #[derive(Debug)]
@@ -218,6 +219,12 @@ impl Links {
     /// Shared memory of this host.
     pub fn share(&mut self) -> &mut Share {
         &mut self.share
+    }
+
+    /// What wakes this rank from other machines, for people; empty without such a thing.
+    #[must_use]
+    pub fn bells(&self) -> String {
+        self.share.bells()
     }
 
     /// Looks, now and then, whether shared memory that can vanish is still there; pairs whose

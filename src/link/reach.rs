@@ -3,11 +3,13 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::card::REGIONS_MAX;
 use crate::doorbell::xen::own_domain_by_trial;
-use crate::region::device::{Device, Wanted};
+use crate::region::device::{Device, DeviceError, Wanted};
 use crate::region::discover::{Candidate, discover};
+use crate::region::vfio::Registers;
 use crate::region::xen;
 
 /// Which memory of other machines is looked for.
@@ -25,11 +27,20 @@ pub enum RegionChoice {
 /// Domains that are tried where XenStore does not say which one we are.
 const DOMAINS_MAX: u16 = 64;
 
+/// A device within reach.
+#[derive(Debug)]
+pub struct Reached {
+    /// The device.
+    pub device: Device,
+    /// Its registers, where it can interrupt.
+    pub registers: Option<Arc<dyn Registers>>,
+}
+
 /// Memory within reach.
 #[derive(Debug, Default)]
 pub struct Reach {
     /// Devices that agree with us, best first.
-    pub devices: Vec<Device>,
+    pub devices: Vec<Reached>,
     /// Our domain of Xen, where pages can be granted.
     pub domain: Option<u16>,
     /// What is there and cannot be used, and why.
@@ -64,11 +75,11 @@ impl Reach {
             if self.devices.len() >= REGIONS_MAX {
                 return;
             }
-            match candidate.open().and_then(|memory| Device::open(memory, wanted)) {
-                Ok(device) if self.devices.iter().any(|other| other.id() == device.id()) => {
+            match reached(candidate, wanted) {
+                Ok(found) if self.ids().contains(&found.device.id()) => {
                     // The same memory by two ways, or copies of each other: one is enough.
                 }
-                Ok(device) => self.devices.push(device),
+                Ok(found) => self.devices.push(found),
                 Err(why) => self.obstacles.push(why.to_string()),
             }
         } else if candidate.kind == "xen" {
@@ -84,18 +95,24 @@ impl Reach {
     /// The regions' ids, for the card.
     #[must_use]
     pub fn ids(&self) -> Vec<u64> {
-        self.devices.iter().map(Device::id).collect()
+        self.devices.iter().map(|found| found.device.id()).collect()
     }
 
     /// What there is, for people; empty when there is nothing.
     #[must_use]
     pub fn describe(&self) -> String {
-        let devices =
-            self.devices.iter().map(|device| format!("{} at {}", device.kind(), device.place()));
+        let devices = self.devices.iter().map(|found| &found.device);
+        let devices = devices.map(|device| format!("{} at {}", device.kind(), device.place()));
         let domain = self.domain.map(|domain| format!("domain {domain} of Xen"));
         let obstacles = self.obstacles.iter().cloned();
         devices.chain(domain).chain(obstacles).collect::<Vec<_>>().join("; ")
     }
+}
+
+fn reached(candidate: &Candidate, wanted: &Wanted) -> Result<Reached, DeviceError> {
+    let (memory, held) = candidate.open_with_interrupts()?;
+    let device = Device::open(memory, wanted)?;
+    Ok(Reached { device, registers: held.map(|held| held as Arc<dyn Registers>) })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::attributes::Attributes;
+use super::collective::Neighborhood;
 use super::errhandler::Errhandler;
 use super::failure::{Class, Outcome, fail};
 use super::group::Group;
@@ -42,7 +43,7 @@ pub struct Comm {
     /// This rank in the local group.
     rank: u32,
     /// The local group by host.
-    shape: Shape,
+    shape: Arc<Shape>,
     /// Ranks of the world that schedules name by number: the local group, then the remote one.
     everyone: Arc<[u32]>,
     /// An intercommunicator's local group, as a communicator of its own.
@@ -58,6 +59,7 @@ pub struct Comm {
     pub buffer: Arc<Attachment>,
     /// Its topology, set at most once.
     pub topology: OnceLock<Topology>,
+    neighborhood: OnceLock<Arc<Neighborhood>>,
     /// Number of collective calls: their tag.
     calls: AtomicU32,
 }
@@ -85,7 +87,7 @@ impl Comm {
             rank: shape.rank(),
             local,
             remote,
-            shape,
+            shape: Arc::new(shape),
             everyone,
             inside,
             name: Mutex::default(),
@@ -94,6 +96,7 @@ impl Comm {
             info: Info::default(),
             buffer: Arc::default(),
             topology: OnceLock::new(),
+            neighborhood: OnceLock::new(),
             calls: AtomicU32::new(0),
         })
     }
@@ -138,7 +141,7 @@ impl Comm {
 
     /// The local group by host.
     #[must_use]
-    pub fn shape(&self) -> &Shape {
+    pub fn shape(&self) -> &Arc<Shape> {
         &self.shape
     }
 
@@ -163,6 +166,14 @@ impl Comm {
     /// The tag of the next collective call.
     pub fn next_call(&self) -> i32 {
         (self.calls.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff).cast_signed()
+    }
+
+    /// Its neighbors in its topology, if it has one.
+    #[must_use]
+    pub fn neighborhood(&self) -> Option<Arc<Neighborhood>> {
+        let topology = self.topology.get()?;
+        let make = || Arc::new(topology.neighborhood(self.rank));
+        Some(Arc::clone(self.neighborhood.get_or_init(make)))
     }
 
     /// Its error handler.

@@ -620,7 +620,7 @@ impl Communicator {
     /// How this rank waits, for people.
     #[must_use]
     pub fn waiting_policy(&self) -> String {
-        self.engine().waiter().describe()
+        self.engine().waiting()
     }
 }
 

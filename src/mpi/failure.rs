@@ -15,6 +15,8 @@ pub struct Failure {
     pub why: Cow<'static, str>,
     /// Code to return instead of the class: one that the application or its callback made.
     pub code: Option<i32>,
+    /// Handle of the communicator whose operation failed, where the call does not name it.
+    pub on: Option<usize>,
 }
 
 impl Failure {
@@ -22,7 +24,7 @@ impl Failure {
     #[must_use]
     #[cold]
     pub fn new(class: Class, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { class, why: why.into(), code: None }
+        Self { class, why: why.into(), code: None, on: None }
     }
 
     /// A code that a callback of the application returned.
@@ -30,7 +32,8 @@ impl Failure {
     #[cold]
     pub fn of_callback(code: i32) -> Self {
         let class = Class::of_code(code).unwrap_or(Class::Other);
-        Self { class, why: Cow::Borrowed("a function of the application failed"), code: Some(code) }
+        let why = Cow::Borrowed("a function of the application failed");
+        Self { class, why, code: Some(code), on: None }
     }
 
     /// The code that the call returns.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Error;
 use super::communicator::{Communicator, Shared};
@@ -174,7 +175,11 @@ fn reach(start: &Bootstrap, config: &Config) -> Reach {
         return Reach::default();
     }
     let wanted = Wanted { geometry: config.geometry, lease: config.lease, ..Wanted::default() };
-    Reach::look(&config.region, &wanted)
+    let mut reach = Reach::look(&config.region, &wanted);
+    if let (Some(first), Some(played)) = (reach.devices.first_mut(), &config.registers) {
+        first.registers = Some(Arc::clone(played));
+    }
+    reach
 }
 
 fn key(rank: u32) -> String {

@@ -12,16 +12,19 @@ use super::{
 };
 use mio::event::Event;
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// Reads from one connection before the next one has its turn.
 const READS_PER_TURN: u32 = 8;
 /// Events taken from the kernel at once.
 const EVENTS_PER_POLL: usize = 256;
+/// The token of everything that is only watched.
+const WATCHED: Token = Token(usize::MAX / 2);
 /// Everything that has a token.
 pub(super) enum Slot {
     /// A caller that has not been committed to.
@@ -65,6 +68,8 @@ pub struct Net {
     ended: Vec<(u32, Down)>,
     /// Number of the last call made.
     pub(super) counter: u64,
+    /// A watched descriptor has become readable.
+    woken: bool,
 }
 
 impl Net {
@@ -100,6 +105,7 @@ impl Net {
             hot: Hot::default(),
             ended: Vec::new(),
             counter: 0,
+            woken: false,
             config,
         })
     }
@@ -261,6 +267,23 @@ impl Net {
         matches!(key.and_then(|key| self.slots.get(key)), Some(Slot::Up(c)) if c.blocked)
     }
 
+    /// Lets a poll end, from now on, when this descriptor becomes readable too; it is never read
+    /// here. The watch ends when the descriptor is closed.
+    ///
+    /// # Errors
+    /// [`NetError::Queue`] when the kernel cannot wait for it.
+    pub fn watch(&self, fd: BorrowedFd<'_>) -> Result<(), NetError> {
+        let (registry, raw) = (self.poll.registry(), fd.as_raw_fd());
+        let watched = registry.register(&mut SourceFd(&raw), WATCHED, Interest::READABLE);
+        watched.map_err(|source| NetError::Queue { source })
+    }
+
+    /// Whether a watched descriptor has become readable since this was asked last. It tells again
+    /// only of what comes after all was read.
+    pub fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.woken)
+    }
+
     /// Takes an established connection out and tells the sink.
     pub(super) fn end<S: Sink>(&mut self, key: Key, why: Down, sink: &mut S) {
         let peer = match self.slots.get(key) {
@@ -325,6 +348,10 @@ impl Net {
     fn handle<S: Sink>(&mut self, event: &Event, now: Instant, sink: &mut S) -> bool {
         if self.listeners.owns(event.token()) {
             self.accept_at = Some(now);
+            return false;
+        }
+        if event.token() == WATCHED {
+            self.woken = true;
             return false;
         }
         let key = Key::of(event.token());
@@ -462,7 +489,17 @@ mod tests {
     fn no_key_has_the_token_of_a_listener() {
         let slots: Slots<()> = Slots::new();
         for index in 0..2 {
-            assert!(slots.get(Key::of(mio::Token(usize::MAX - index))).is_none());
+            assert!(slots.get(Key::of(Token(usize::MAX - index))).is_none());
         }
+    }
+
+    #[test]
+    fn the_token_of_what_is_watched_is_no_keys_and_no_listeners() {
+        // Its index is the last there can be, of a table of 2^32 sockets.
+        let last = WATCHED.0 & 0xffff_ffff;
+        assert_eq!(last, u32::MAX as usize);
+        let slots: Slots<()> = Slots::new();
+        assert!(slots.get(Key::of(WATCHED)).is_none());
+        const { assert!(usize::MAX - WATCHED.0 > 1 << 32) };
     }
 }

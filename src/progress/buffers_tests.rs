@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::proto::{Config, Endpoint, Mode, Pattern};
 
 /// Every other byte, from the first on.
 #[derive(Debug, Default)]
@@ -101,4 +102,23 @@ fn a_typed_receive_puts_every_piece_to_its_place() {
 #[test]
 fn ranges_stay_small() {
     assert!(size_of::<Outgoing>() <= 24 && size_of::<Incoming>() <= 24);
+}
+
+#[test]
+fn a_typed_message_to_oneself_longer_than_a_piece_arrives_whole() {
+    let (count, layout) = (2 * PIECE + 17, Arc::<EveryOther>::default());
+    let memory: Vec<u8> = (0..2 * count).map(|at| noise(at) | 1).collect();
+    let mut into = vec![0; 2 * count];
+    let mut endpoint = Endpoint::<Outgoing, Incoming>::new(0, 1, Config::default());
+    let pattern = Pattern { context: 0, source: Some(0), tag: Some(7) };
+    // SAFETY: the memory outlives the operation and is as long as the layout says.
+    let room = unsafe { Incoming::typed(into.as_mut_ptr(), count, count, layout.clone()) };
+    let received = endpoint.receive(pattern, room).unwrap();
+    // SAFETY: as above.
+    let send = unsafe { Outgoing::typed(memory.as_ptr(), count, count, layout) };
+    let sent = endpoint.send(0, 0, 7, Mode::Standard, send).unwrap();
+    assert_eq!(endpoint.test_send(sent), Some(Ok(())));
+    assert_eq!(endpoint.test_receive(received).unwrap().unwrap().len, count);
+    assert!(into.iter().step_by(2).eq(memory.iter().step_by(2)));
+    assert!(into.iter().skip(1).step_by(2).all(|byte| *byte == 0));
 }

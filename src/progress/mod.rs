@@ -5,6 +5,8 @@
 
 mod buffers;
 mod inbox;
+mod sleep;
+mod vanishing;
 pub mod wait;
 
 use std::collections::VecDeque;
@@ -14,7 +16,6 @@ pub use buffers::{Incoming, Layout, Outgoing};
 use inbox::Inbox;
 use wait::{Idle, NAP, Step, Waiter};
 
-use crate::doorbell::Policy;
 use crate::frame::Header;
 use crate::link::{Links, Sent, Then, Way};
 use crate::net::Net;
@@ -424,9 +425,15 @@ impl Engine {
                     break;
                 }
             };
-            let payload = input.consumer.payload(&incoming);
-            if let Err(why) = self.endpoint.arrive(peer, &incoming.header, &payload) {
-                fault = Some(why.to_string());
+            let outcome = if input.consumer.can_vanish() {
+                vanishing::arrive(&mut self.endpoint, &input.consumer, peer, &incoming)
+            } else {
+                let payload = input.consumer.payload(&incoming);
+                let arrived = self.endpoint.arrive(peer, &incoming.header, &payload);
+                arrived.map_err(|why| why.to_string())
+            };
+            if let Err(why) = outcome {
+                fault = Some(why);
                 break;
             }
             published |= input.consumer.release(incoming);
@@ -483,6 +490,9 @@ impl Engine {
         let polled = self.net.poll(Some(timeout), now, &mut inbox);
         if self.links.unsettled() {
             self.links.advance(now, &mut self.then);
+        }
+        if self.net.take_woken() {
+            self.links.share().rung();
         }
         self.links.look(now, &mut self.then);
         self.handle_all();
@@ -626,49 +636,6 @@ impl Engine {
         };
         if let Err(why) = outcome {
             self.then.push_back((peer, Then::FallBack(why)));
-        }
-    }
-
-    /// Sleeps until a peer rings, a socket has something, or the time is over. True when a socket
-    /// had something; what is in the rings is for the next pass to see.
-    #[cold]
-    fn sleep(&mut self, longest: Duration) -> bool {
-        self.stats.sleeps += 1;
-        self.meet_strangers();
-        self.links.acknowledge_all();
-        self.links.flush(&mut self.net);
-        let sockets =
-            self.links.tcp_peers() > 0 || self.links.unsettled() || self.links.inputs.is_empty();
-        let sleeper = self.links.share().take_sleeper();
-        let Some(mut sleeper) = sleeper else {
-            return self.poll_net(longest);
-        };
-        sleeper.set_policy(Policy::choose(self.links.inputs.len(), sockets));
-        let by_futex = sleeper.policy() == Policy::Futex;
-        let armed = sleeper.arm();
-        let nothing = !self.links.inputs.iter().any(|input| input.consumer.ready());
-        let mut moved = false;
-        if nothing && by_futex {
-            // A futex that fails is a nap that ends at once; the loop above goes on.
-            let _ = armed.sleep(longest);
-        } else {
-            if nothing {
-                moved = self.poll_net(longest);
-            }
-            drop(armed);
-        }
-        self.links.share().put_back(sleeper);
-        self.net_due = 0;
-        moved
-    }
-
-    /// Makes contact with those a receive waits for: without a connection nothing would tell that
-    /// they died. Only before a sleep, since most of them speak first.
-    fn meet_strangers(&mut self) {
-        while let Some(peer) = self.strangers.pop() {
-            if let Err(why) = self.links.contact(peer, &mut self.net) {
-                self.lose(peer, &why, false);
-            }
         }
     }
 

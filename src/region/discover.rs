@@ -80,8 +80,12 @@ impl Candidate {
     pub fn open_with_interrupts(&self) -> Result<(Memory, Option<Arc<Vfio>>), DeviceError> {
         match &self.source {
             Source::Ivshmem(found) if found.is_bound_to_vfio() => {
-                let vfio = Arc::new(Vfio::open(Path::new("/"), found)?);
-                Ok((vfio.memory()?, Some(vfio)))
+                match Vfio::open(Path::new("/"), found).map(Arc::new) {
+                    Ok(vfio) => Ok((vfio.memory()?, Some(vfio))),
+                    // Another process of this machine holds it. Some kernels let the memory be
+                    // mapped all the same; then bytes wake this process.
+                    Err(why) => Ok((found.open().map_err(|_| why)?, None)),
+                }
             }
             Source::Ivshmem(found) => Ok((found.open()?, None)),
             Source::Uml(path) => Ok((uml::open(path)?, None)),

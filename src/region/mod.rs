@@ -38,7 +38,7 @@ pub mod xen;
 
 pub use identity::Identity;
 pub use layout::{Block, Geometry, LayoutError, SectionLayout};
-pub use section::{LocalPair, OwnSection, PeerSection, Protection, RemotePair};
+pub use section::{Life, LocalPair, OwnSection, PeerSection, Protection, RemotePair};
 
 use std::path::PathBuf;
 

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::access::{Local, Mapping, Remote};
 use super::device::Lease;
-use super::layout::{CHALLENGE_BYTES, PAGE, SectionLayout};
+use super::layout::{CHALLENGE_BYTES, EPOCH_OFFSET, PAGE, SectionLayout};
 use super::{Identity, LayoutError, RegionError, file, sys};
 
 /// Who can write into a section, besides its owner.
@@ -329,6 +330,12 @@ impl PeerSection {
         self.identity.check(&self.header, &self.place)
     }
 
+    /// Whether the memory is still the owner's, for those who copy out of memory that may vanish.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { header: self.header.clone(), epoch: self.identity.epoch }
+    }
+
     /// Whether the owner says that the block for us is backed by memory.
     #[must_use]
     pub fn is_active(&self) -> bool {
@@ -363,6 +370,26 @@ impl PeerSection {
             cells: part(block.cells),
             bulk: part(block.bulk),
         })
+    }
+}
+
+/// Tells whether memory that can vanish was there: what is read of it after it went is zeros.
+#[derive(Clone, Debug)]
+pub struct Life {
+    header: Remote,
+    epoch: u64,
+}
+
+impl Life {
+    /// Whether all that this thread has read of the section until now was the owner's. One load, of
+    /// a line that nobody writes: memory goes as a whole, and who takes a slot clears its header
+    /// before anything else.
+    #[inline]
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        // SYNC POINT: what was read before stays before the look at the epoch.
+        fence(Ordering::Acquire);
+        self.header.load_u64(EPOCH_OFFSET) == self.epoch
     }
 }
 

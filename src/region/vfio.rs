@@ -85,6 +85,30 @@ struct Part {
     bytes: u64,
 }
 
+/// Registers and interrupts of a device, as doorbells need them.
+pub trait Registers: std::fmt::Debug + Send + Sync {
+    /// How many MSI-X vectors it has.
+    fn vectors(&self) -> u32;
+
+    /// Reads a 32-bit register.
+    ///
+    /// # Errors
+    /// When there is no such register.
+    fn read(&self, register: u64) -> io::Result<u32>;
+
+    /// Writes a 32-bit register.
+    ///
+    /// # Errors
+    /// When there is no such register.
+    fn write(&self, register: u64, value: u32) -> io::Result<()>;
+
+    /// Lets the MSI-X interrupt `vector` count up an eventfd.
+    ///
+    /// # Errors
+    /// When the kernel cannot route it.
+    fn route(&self, vector: u32, eventfd: BorrowedFd<'_>) -> io::Result<()>;
+}
+
 /// A device that this process holds. The fields are closed in this order.
 #[derive(Debug)]
 pub struct Vfio {
@@ -167,44 +191,32 @@ impl Vfio {
         Ok(map_device_at(&self.device, offset, bytes, "ivshmem", &self.place)?)
     }
 
-    /// How many MSI-X vectors it has.
-    #[must_use]
-    pub fn vectors(&self) -> u32 {
-        self.vectors
-    }
-
-    /// Reads a 32-bit register.
-    ///
-    /// # Errors
-    /// When there is no such register.
-    pub fn read(&self, register: u64) -> io::Result<u32> {
-        let mut value = [0; 4];
-        let at = self.register(register)?;
-        self.device.read_exact_at(&mut value, at)?;
-        Ok(u32::from_le_bytes(value))
-    }
-
-    /// Writes a 32-bit register.
-    ///
-    /// # Errors
-    /// When there is no such register.
-    pub fn write(&self, register: u64, value: u32) -> io::Result<()> {
-        let at = self.register(register)?;
-        self.device.write_all_at(&value.to_le_bytes(), at)
-    }
-
     fn register(&self, register: u64) -> io::Result<u64> {
         if register + 4 > self.registers.bytes {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         Ok(self.registers.offset + register)
     }
+}
 
-    /// Lets the MSI-X interrupt `vector` count up an eventfd.
-    ///
-    /// # Errors
-    /// When the kernel cannot route it.
-    pub fn route(&self, vector: u32, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+impl Registers for Vfio {
+    fn vectors(&self) -> u32 {
+        self.vectors
+    }
+
+    fn read(&self, register: u64) -> io::Result<u32> {
+        let mut value = [0; 4];
+        let at = self.register(register)?;
+        self.device.read_exact_at(&mut value, at)?;
+        Ok(u32::from_le_bytes(value))
+    }
+
+    fn write(&self, register: u64, value: u32) -> io::Result<()> {
+        let at = self.register(register)?;
+        self.device.write_all_at(&value.to_le_bytes(), at)
+    }
+
+    fn route(&self, vector: u32, eventfd: BorrowedFd<'_>) -> io::Result<()> {
         let mut set = IrqSet {
             size: size_of::<IrqSet>() as u32,
             flags: IRQ_EVENTFD_TRIGGER,

@@ -1,6 +1,7 @@
 //! The reading side of a ring. It trusts nothing in it.
 
 use crate::frame::{Header, Payload};
+use crate::region::Life;
 use crate::region::access::{Local, Remote};
 
 use super::{CELL_LEN, CONTROL_BULK, CONTROL_CELLS, RingFault, Size, cell, cursor};
@@ -16,6 +17,8 @@ pub struct Consumer {
     bulk_at: u64,
     cells_published: u64,
     bulk_published: u64,
+    /// For memory that can vanish.
+    life: Option<Life>,
 }
 
 /// A frame that has arrived. Give it back with [`Consumer::release`] once its payload was copied.
@@ -33,6 +36,14 @@ pub struct Incoming {
 pub struct RingPayload<'a> {
     incoming: &'a Incoming,
     bulk: &'a Remote,
+}
+
+impl RingPayload<'_> {
+    /// Whether it was copied out of shared memory already.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        self.incoming.inline || self.incoming.header.len == 0
+    }
 }
 
 impl Payload for RingPayload<'_> {
@@ -75,6 +86,33 @@ impl Consumer {
             bulk_at: 0,
             cells_published: 0,
             bulk_published: 0,
+            life: None,
+        }
+    }
+
+    /// The same in memory that can vanish: what is read of it counts only as long as `life` lasts.
+    #[must_use]
+    pub fn within(self, life: Life) -> Self {
+        Self { life: Some(life), ..self }
+    }
+
+    /// Whether a payload must be checked with [`Consumer::check`] once it was copied, and before it
+    /// is used.
+    #[inline]
+    #[must_use]
+    pub fn can_vanish(&self) -> bool {
+        self.life.is_some()
+    }
+
+    /// Checks that all that was read until now was there.
+    ///
+    /// # Errors
+    /// [`RingFault::Vanished`].
+    #[inline]
+    pub fn check(&self) -> Result<(), RingFault> {
+        match &self.life {
+            Some(life) if !life.lasts() => Err(RingFault::Vanished),
+            _ => Ok(()),
         }
     }
 
@@ -89,7 +127,7 @@ impl Consumer {
     /// The next frame, if one has arrived.
     ///
     /// # Errors
-    /// When the cell means nothing.
+    /// When the cell means nothing, or its memory is gone.
     #[inline]
     pub fn peek(&self) -> Result<Option<Incoming>, RingFault> {
         let offset = self.cell_offset();
@@ -99,6 +137,7 @@ impl Consumer {
             return Ok(None);
         }
         let body: cell::Body = self.cells.load_words(offset + 8);
+        self.check()?;
         let (header, inline) = cell::decode(flag, &body, self.size.payload_max())?;
         let place = if inline || header.len == 0 {
             cursor::Place { offset: 0, next: self.bulk_at }

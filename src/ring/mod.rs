@@ -76,6 +76,9 @@ pub enum RingFault {
         /// The highest value possible.
         high: u64,
     },
+    /// The memory is gone, or somebody else's.
+    #[error("its memory is gone: the device was unplugged or claimed anew")]
+    Vanished,
     /// A cell says something that no producer writes.
     #[error("the peer wrote a cell that means nothing (kind {kind}, length {len})")]
     Cell {

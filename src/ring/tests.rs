@@ -185,3 +185,22 @@ fn what_was_not_taken_can_be_recalled() {
         consumer.publish();
     }
 }
+
+#[test]
+fn what_is_read_of_memory_that_has_gone_is_refused() {
+    use crate::region::layout::EPOCH_OFFSET;
+    use crate::region::{Geometry, SectionLayout, heap};
+    let layout = SectionLayout::new(2, Geometry::MIN).unwrap();
+    let own = heap::create(layout, 0).unwrap();
+    let life = heap::view(&own, 1).unwrap().life();
+    let (mut producer, consumer, _memory) = ring();
+    let consumer = consumer.within(life);
+    let (header, payload) = frame(1, 600);
+    producer.push(&header, &payload).unwrap();
+    let incoming = consumer.peek().unwrap().unwrap();
+    assert_eq!(consumer.check(), Ok(()));
+    // Between the look at the cell and the end of the copy.
+    own.window().store_u64(EPOCH_OFFSET, 0);
+    assert_eq!(consumer.check(), Err(RingFault::Vanished), "{incoming:?}");
+    assert_eq!(consumer.peek().unwrap_err(), RingFault::Vanished);
+}

@@ -74,7 +74,7 @@ impl Cluster {
     }
 
     fn comes_up(&self) -> bool {
-        for _ in 0..200 {
+        for _ in 0..300 {
             let nodes = self.slurm("sinfo").args(["-h", "-N", "-o", "%T"]).output().unwrap();
             if stdout(&nodes).lines().filter(|state| *state == "idle").count() == 2 {
                 return true;

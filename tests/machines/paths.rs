@@ -1,9 +1,11 @@
 //! Which path is used, and that it carries every byte.
 
 use std::sync::Barrier;
+use std::time::Duration;
 
 use cohost::config::{Config, RegionChoice};
 use cohost::link::select::PathPolicy;
+use cohost::region::Geometry;
 use cohost::region::layout::PAGE;
 
 use super::support::{BYTES, Shelf, attach, everything, on_machine, pattern, pingpong, run, way};
@@ -184,6 +186,56 @@ fn stream(world: &cohost::Communicator, disturb: impl Fn()) -> Result<(), cohost
         let mut both = [0];
         world.allreduce(&[changed], &mut both, cohost::mpi::Op::Min)?;
         done = both[0] == 1 && round > 20;
+    }
+    Ok(())
+}
+
+#[test]
+fn bytes_that_vanish_while_they_are_copied_are_never_delivered() {
+    // Large, so that most of the time is spent copying.
+    let geometry = Geometry { cells: 64, bulk: 1 << 20 };
+    for trial in 0..30 {
+        let shelf = Shelf::new();
+        let path = shelf.device("region", 128 << 20);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        let config = |rank| Config { geometry, ..on_machine(rank, &path) };
+        run(2, config, |world| {
+            world.barrier()?;
+            std::thread::scope(|threads| {
+                if world.rank() == 0 {
+                    threads.spawn(|| {
+                        std::thread::sleep(Duration::from_micros(2000 + trial * 131));
+                        file.set_len(0).unwrap();
+                    });
+                }
+                until_tcp(world)
+            })
+        });
+    }
+}
+
+/// Messages from rank 0 to rank 1, received as they come and out of order, until both ranks know
+/// that the ring is gone.
+fn until_tcp(world: &cohost::Communicator) -> Result<(), cohost::Error> {
+    const LEN: usize = 60_000;
+    const BURST: i32 = 8;
+    let peer = 1 - world.rank();
+    let mut over = [0_u8];
+    let mut got = vec![0; LEN];
+    while over[0] == 0 {
+        let text = |tag: i32| pattern(LEN, tag as u32);
+        if world.rank() == 0 {
+            for tag in 0..BURST {
+                world.send(&text(tag), peer, tag)?;
+            }
+        } else {
+            for tag in [0, 1, 2, 7, 6, 5, 4, 3] {
+                world.recv(&mut got, peer, tag)?;
+                assert!(got == text(tag), "message {tag} of a burst");
+            }
+        }
+        let gone = u8::from(way(world, peer).0 == "tcp");
+        world.allreduce(&[gone], &mut over, cohost::mpi::Op::Min)?;
     }
     Ok(())
 }

@@ -58,6 +58,11 @@ pub(crate) fn state() -> State {
 /// Calls the error handler of the scope and says what the call returns (MPI 5.0, 9.3).
 pub(crate) fn raise(call: &str, scope: Scope, failure: &Failure) -> c_int {
     let code = failure.code();
+    // Calls that name requests only fail on the communicator of the operation (MPI 5.0, 9.3).
+    let scope = match (scope, failure.on) {
+        (Scope::Nothing, Some(comm)) => Scope::Comm(Handle(comm)),
+        _ => scope,
+    };
     let (handler, object) = handler_of(scope);
     match handler {
         Errhandler::Return => code,

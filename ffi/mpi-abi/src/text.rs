@@ -34,10 +34,11 @@ pub(crate) unsafe fn write(at: *mut c_char, room: c_int, text: &str) -> c_int {
     let Some(most) = usize::try_from(room).ok().and_then(|room| room.checked_sub(1)) else {
         return 0;
     };
-    let len = text.floor_char_boundary(most.min(text.len()));
+    let whole = |&len: &usize| text.is_char_boundary(len);
+    let len = (0..=most.min(text.len())).rev().find(whole).unwrap_or(0);
     // SAFETY: the caller's promise.
     unsafe { std::ptr::copy_nonoverlapping(text.as_ptr(), at.cast(), len) };
     // SAFETY: as above.
-    unsafe { *at.add(len) = 0 };
+    unsafe { *at.wrapping_add(len) = 0 };
     c_int::try_from(len).unwrap_or(0)
 }

@@ -139,6 +139,8 @@ pub(crate) struct Spec {
     pub(crate) region: Option<Region>,
     /// `-smbios` options of QEMU, such as `type=1,manufacturer=...`.
     pub(crate) smbios: Vec<String>,
+    /// The processor that QEMU emulates, when it is not its best.
+    pub(crate) cpu: Option<String>,
     /// More words on the kernel command line.
     pub(crate) kernel_args: Vec<String>,
     /// A file in the run's folder, by its name: hypervisors are started in that folder, since in
@@ -152,6 +154,8 @@ pub(crate) struct Region {
     pub(crate) file: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) kind: RegionKind,
+    /// The one guest that has it, when it is not the host's.
+    pub(crate) vm: Option<u32>,
 }
 
 impl Region {
@@ -263,9 +267,10 @@ impl Guest {
         self.hypervisor
     }
 
-    /// The file that guests of the host it is on share, as the lab's machine sees it.
+    /// The file that is its region, as the lab's machine sees it; that of the host it is on.
     pub fn region_file(&self) -> Option<PathBuf> {
-        self.spec.region.as_ref().map(|_| self.run.region_file(self.host()))
+        let region = self.spec.region.as_ref()?;
+        Some(self.run.region_file(self.host(), region.vm))
     }
 
     /// With its hypervisor, for messages: `uml h0v1`.

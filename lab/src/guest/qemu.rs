@@ -105,6 +105,10 @@ fn arguments(
     generation: u32,
 ) -> Vec<String> {
     let mut args = common(accelerator, machine(spec), spec.memory_mib);
+    if let (Some(cpu), Accelerator::Tcg) = (&spec.cpu, accelerator) {
+        // Of two options, QEMU takes the later.
+        args.extend(["-cpu".to_owned(), cpu.clone()]);
+    }
     let name = &spec.name;
     let mut line = [KERNEL_LINE.to_owned(), spec.identity(token).join(" ")].join(" ");
     if machine(spec) == WITH_IOMMU {
@@ -273,7 +277,7 @@ impl Guest {
         }
         let memory = json!({
             "qom-type": "memory-backend-file", "id": "hostmem", "size": region.bytes,
-            "share": true, "mem-path": self.run.region_file(place.host),
+            "share": true, "mem-path": self.run.region_file(place.host, region.vm),
         });
         monitor.command("object-add", memory)?;
         let device = json!({ "driver": "ivshmem-plain", "id": "ivshmem0", "memdev": "hostmem" });

@@ -59,7 +59,7 @@ pub(crate) fn start_host(
         "-accel",
         "tcg,thread=multi,tb-size=128",
         "-cpu",
-        "qemu64,+rdtscp",
+        "qemu64,+rdtscp,+rdrand",
         "-smp",
         "2",
         "-m",

@@ -89,19 +89,26 @@ impl Run {
         format!("{PREFIX}{}-{name}", self.id)
     }
 
-    /// The region of a host: in memory, where the system has a place for that.
-    pub(crate) fn region_file(&self, host: u32) -> PathBuf {
+    /// The region of a host, or of one of its guests alone: in memory, where the system has a
+    /// place for that.
+    pub(crate) fn region_file(&self, host: u32, vm: Option<u32>) -> PathBuf {
         let shm = Path::new("/dev/shm");
+        let whose = vm.map_or(format!("h{host}"), |vm| format!("h{host}v{vm}"));
         if shm.is_dir() {
-            shm.join(format!("{PREFIX}{}-h{host}", self.id))
+            shm.join(format!("{PREFIX}{}-{whose}", self.id))
         } else {
-            self.path(&format!("region-h{host}"))
+            self.path(&format!("region-{whose}"))
         }
     }
 
-    /// Makes the region that the guests of one host share, of zeros.
-    pub(crate) fn make_region(&self, host: u32, bytes: u64) -> Result<PathBuf, LabError> {
-        let path = self.region_file(host);
+    /// Makes the region that the guests of one host share, or that one of them has, of zeros.
+    pub(crate) fn make_region(
+        &self,
+        host: u32,
+        vm: Option<u32>,
+        bytes: u64,
+    ) -> Result<PathBuf, LabError> {
+        let path = self.region_file(host, vm);
         let mut options = File::options();
         options.read(true).write(true).create_new(true);
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 
 use super::ShareError;
+use super::bells::{Bells, From};
+use crate::doorbell::Far;
+use crate::doorbell::ivshmem::Doorbell;
 use crate::link::control::Offer;
+use crate::link::reach::Reached;
 use crate::region::device::Device;
 use crate::region::{Identity, OwnSection, PeerSection, RegionError};
 
@@ -11,6 +15,8 @@ use crate::region::{Identity, OwnSection, PeerSection, RegionError};
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) device: Device,
+    /// Its interrupts, where it has any that can be used.
+    doorbell: Option<Doorbell>,
     /// Our section, or why there is none.
     section: Result<OwnSection, String>,
     /// Slots that ranks say are theirs.
@@ -18,13 +24,28 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Takes a slot, which may take a lease time.
-    pub(super) fn enter(device: Device) -> Self {
+    /// Takes a slot, which may take a lease time. What interrupts us is added to `bells`.
+    pub(super) fn enter(found: Reached, bells: &mut Bells) -> Self {
+        let Reached { device, registers } = found;
         let section = device.claim().map_err(|error| error.to_string());
+        let mut doorbell = None;
         if let Ok(section) = &section {
             super::Sleeper::prepare(section);
+            // Why there are no interrupts is not told: most devices have none, and bytes wake.
+            let opened = registers.and_then(|registers| Doorbell::open(registers).ok());
+            doorbell = opened.map(|(doorbell, events)| {
+                device.set_bell(section, doorbell.address());
+                bells.add(From::Device(device.id()), events.into());
+                doorbell
+            });
         }
-        Self { device, section, slots: HashMap::new() }
+        Self { device, doorbell, section, slots: HashMap::new() }
+    }
+
+    /// How the owner of `slot` is rung. Its address was there before it told us its slot.
+    pub(super) fn far(&self, slot: u32) -> Far {
+        let bell = self.doorbell.as_ref().and_then(|ours| ours.bell(self.device.bell(slot)));
+        bell.map_or(Far::Byte, Far::Msix)
     }
 
     /// Our section, or why there is none.

@@ -5,24 +5,28 @@
 //! a section is a section. This folder may use regions, doorbells and rings; what must never reach
 //! it is a message, or a belief that memory is shared before the proof.
 
+mod bells;
 mod device;
 mod memory;
 mod xen;
 
 use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::card::{Card, Sharing};
 use super::control::{Control, Offer};
 use super::reach::Reach;
 use super::select::{self, Candidate, PathPolicy};
-use crate::doorbell::{Bell, Far, Policy, Ringer, Sleeper};
+use crate::doorbell::{Bell, Far, Interrupt, Policy, Ringer, Sleeper};
 use crate::region::device::DeviceError;
 use crate::region::pass::{Mailbox, PassError};
 use crate::region::planner::PlanError;
 use crate::region::xen::InvitationError;
 use crate::region::{Geometry, Identity, OwnSection, PeerSection, Protection, RegionError};
 use crate::ring::{CONTROL_LEN, Consumer, Producer, Size};
+use bells::{Bells, From};
 use device::Room;
 use memory::Machine;
 use xen::Pairs;
@@ -153,6 +157,8 @@ pub struct Share {
     machine: Result<Option<Machine>, String>,
     rooms: Vec<Room>,
     pairs: Option<Pairs>,
+    /// What wakes us from other machines.
+    bells: Bells,
     /// What is within reach of this machine, for people.
     reach: String,
     heard: HashMap<u32, Heard>,
@@ -180,8 +186,9 @@ impl Share {
         // A device that nobody needs stays as it is.
         let needed =
             |id: u64| via.iter().any(|via| matches!(via, Via::Device(other) if *other == id));
-        let devices = reach.devices.into_iter().filter(|device| needed(device.id()));
-        let rooms = devices.map(Room::enter).collect();
+        let devices = reach.devices.into_iter().filter(|found| needed(found.device.id()));
+        let mut bells = Bells::default();
+        let rooms = devices.map(|found| Room::enter(found, &mut bells)).collect();
         let pairs = reach.domain.map(|domain| Pairs::new(rank, domain, wanted));
         let machine = means.and_then(|means| {
             Machine::plan(means, cards, wanted).map_err(|error| error.to_string())
@@ -191,6 +198,7 @@ impl Share {
             machine,
             rooms,
             pairs,
+            bells,
             reach: described,
             heard: HashMap::new(),
             sleeper: None,
@@ -265,7 +273,10 @@ impl Share {
             Via::Nothing => Err(ShareError::Stranger(rank)),
             Via::Memory => self.machine()?.offer(rank, challenge).map(Control::Offer),
             Via::Device(id) => self.room(id)?.slot().map(Control::Slot),
-            Via::Xen(domain) => self.pairs()?.offer(rank, domain, challenge).map(Control::Offer),
+            Via::Xen(domain) => {
+                let offer = self.pairs()?.offer(rank, domain, challenge)?;
+                Ok(Control::Offer(offer))
+            }
         }
     }
 
@@ -343,19 +354,72 @@ impl Share {
         let (ours, theirs) = (own.pair(peer)?, section.pair()?);
         let mut ringer = Ringer::new(own, &section).map_err(RegionError::from)?;
         if !keeps {
-            ringer = ringer.over(Far::Byte);
+            ringer = ringer.over(self.far(rank, peer));
+            ringer.greet();
         }
         let their_control = theirs.control.sub(0, CONTROL_LEN);
         let our_control = ours.control.sub(0, CONTROL_LEN);
         let bell = Bell::of(&section).map_err(RegionError::from)?;
+        let mut consumer = Consumer::new(theirs.cells, theirs.bulk, our_control, size);
+        // What a domain of Xen has granted stays for as long as it is mapped.
+        if section.protection() == Protection::Device {
+            consumer = consumer.within(section.life());
+        }
         self.heard.insert(rank, Heard { bell, far: (!keeps).then_some(section) });
         self.stale = true;
         Ok(Rings {
             producer: Producer::new(ours.cells, ours.bulk, their_control, size),
-            consumer: Consumer::new(theirs.cells, theirs.bulk, our_control, size),
+            consumer,
             ringer,
             keeps,
         })
+    }
+
+    /// How a peer on another machine, member `peer` of what we share, is rung.
+    fn far(&mut self, rank: u32, peer: u32) -> Far {
+        match self.via(rank) {
+            Via::Device(id) => self.room(id).map_or(Far::Byte, |room| room.far(peer)),
+            Via::Xen(_) => {
+                let channel = self.pairs.as_ref().and_then(|pairs| pairs.channel(rank));
+                let Some(channel) = channel else { return Far::Byte };
+                self.bells.add(From::Peer(rank), Interrupt::Channel(Arc::clone(&channel)));
+                Far::Channel(channel)
+            }
+            Via::Nothing | Via::Memory => Far::Byte,
+        }
+    }
+
+    /// Shows what wakes us to who will wait for it, each once.
+    pub fn watch_by(&mut self, watch: impl FnMut(BorrowedFd<'_>) -> bool) {
+        self.bells.watch_by(watch);
+    }
+
+    /// Something of that has become readable.
+    pub fn rung(&mut self) {
+        self.bells.rung();
+    }
+
+    /// How often that has happened.
+    #[must_use]
+    pub fn times_rung(&self) -> u64 {
+        self.bells.times_rung()
+    }
+
+    /// Nothing of it did, in a sleep that it should have ended.
+    pub fn slept_through(&mut self) {
+        self.bells.slept_through();
+    }
+
+    /// Whether to be woken by it.
+    #[must_use]
+    pub fn bells_work(&self) -> bool {
+        self.bells.work()
+    }
+
+    /// What wakes us from other machines, for people; empty without such a thing.
+    #[must_use]
+    pub fn bells(&self) -> String {
+        self.bells.describe()
     }
 
     /// How memory is shared with a peer, for people.
@@ -389,6 +453,7 @@ impl Share {
         for room in &mut self.rooms {
             if room.is_lost() {
                 self.stale = true;
+                self.bells.remove(From::Device(room.device.id()));
             }
         }
         for (&rank, heard) in &self.heard {
@@ -439,6 +504,7 @@ impl Share {
         if self.heard.remove(&rank).is_some() {
             self.stale = true;
         }
+        self.bells.remove(From::Peer(rank));
         if let Some(pairs) = &mut self.pairs {
             pairs.forget(rank);
         }

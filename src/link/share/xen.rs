@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::ShareError;
+use crate::doorbell::xen::EventChannel;
 use crate::link::control::Offer;
 use crate::region::xen::{self, Invitation};
 use crate::region::{Geometry, OwnSection, PeerSection};
@@ -16,12 +18,14 @@ pub(super) struct Pairs {
     domain: u16,
     geometry: Geometry,
     sections: HashMap<u32, OwnSection>,
+    /// Doorbells, for both directions of a pair.
+    channels: HashMap<u32, Arc<EventChannel>>,
 }
 
 impl Pairs {
     /// For `rank`, in `domain`.
     pub(super) fn new(rank: u32, domain: u16, geometry: Geometry) -> Self {
-        Self { rank, domain, geometry, sections: HashMap::new() }
+        Self { rank, domain, geometry, sections: HashMap::new(), channels: HashMap::new() }
     }
 
     fn me(&self, peer: u32) -> u32 {
@@ -48,11 +52,18 @@ impl Pairs {
         challenge: &[u8; 16],
     ) -> Result<Offer, ShareError> {
         let (me, devices) = (self.me(peer), Path::new(xen::DEVICES));
-        let (mut own, invitation) =
+        let (mut own, mut invitation) =
             xen::grant(devices, Some(self.domain), domain, self.geometry, me)?;
         super::Sleeper::prepare(&own);
         let offer = super::ready(&mut own, 1 - me, challenge)?;
         self.sections.insert(peer, own);
+        // One of the two offers the channel; without one, bytes wake.
+        if me == 0
+            && let Ok(channel) = EventChannel::offer(devices, domain)
+        {
+            invitation.port = channel.port();
+            self.channels.insert(peer, Arc::new(channel));
+        }
         Ok(Offer { grants: invitation.encode(), ..offer })
     }
 
@@ -66,10 +77,24 @@ impl Pairs {
         let me = self.me(peer);
         let invitation = Invitation::decode(&offer.grants, self.geometry, me)?;
         super::compare(peer, offer, &invitation.identity)?;
-        Ok(xen::map(Path::new(xen::DEVICES), domain, &invitation, me)?)
+        let devices = Path::new(xen::DEVICES);
+        let section = xen::map(devices, domain, &invitation, me)?;
+        if me == 1
+            && invitation.port != 0
+            && let Ok(channel) = EventChannel::connect(devices, domain, invitation.port)
+        {
+            self.channels.insert(peer, Arc::new(channel));
+        }
+        Ok(section)
+    }
+
+    /// The doorbell of a pair.
+    pub(super) fn channel(&self, peer: u32) -> Option<Arc<EventChannel>> {
+        self.channels.get(&peer).cloned()
     }
 
     pub(super) fn forget(&mut self, peer: u32) {
         self.sections.remove(&peer);
+        self.channels.remove(&peer);
     }
 }

@@ -97,8 +97,9 @@ impl<'a> Buffer<'a> {
             return Ok(Some(&[]));
         }
         let Some((at, _)) = self.datatype.run(self.count) else { return Ok(None) };
+        let from = self.base.wrapping_offset(at as isize);
         // SAFETY: one run of `len` bytes, readable by the contract.
-        Ok(Some(unsafe { std::slice::from_raw_parts(self.base.offset(at as isize), len) }))
+        Ok(Some(unsafe { std::slice::from_raw_parts(from, len) }))
     }
 
     /// A copy of its elements, packed.

@@ -4,6 +4,7 @@
 //! hints) is not, so that functions of the application, which run inside of calls, may use it.
 
 mod buffered;
+mod collective;
 mod context;
 mod internal;
 mod message;

@@ -69,7 +69,12 @@ impl Core {
         let persistent = request.again.is_some();
         let outcome = match std::mem::replace(&mut request.state, State::Inactive) {
             State::Inactive => Ok(Status::EMPTY),
-            State::Done(outcome) => outcome,
+            State::Done(mut outcome) => {
+                if let (Err(failure), Some(comm)) = (&mut outcome, &request.comm) {
+                    failure.on = Some(comm.handle.load(Ordering::Relaxed));
+                }
+                outcome
+            }
             State::User(operation) => {
                 self.requests.remove(key);
                 return Some(Over::User(operation));

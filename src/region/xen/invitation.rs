@@ -5,9 +5,9 @@
 use crate::region::layout::{PAGE, SectionLayout};
 use crate::region::{Geometry, Identity};
 
-const VERSION: u8 = 1;
-/// Version, member index, domain, cells, bulk, epoch.
-const HEAD: usize = 1 + 1 + 2 + 4 + 4 + 8;
+const VERSION: u8 = 2;
+/// Version, member index, domain, cells, bulk, epoch, port.
+const HEAD: usize = 1 + 1 + 2 + 4 + 4 + 8 + 4;
 /// Says that a domain is not known.
 const UNKNOWN: u16 = u16::MAX;
 
@@ -18,6 +18,8 @@ pub struct Invitation {
     pub identity: Identity,
     /// The owner's domain, when it knows it. A hint: the mapping works or fails.
     pub domain: Option<u16>,
+    /// The event channel that the owner offers to the peer, as a doorbell for both; 0 for none.
+    pub port: u32,
     /// A grant reference for each of its pages.
     pub references: Vec<u32>,
 }
@@ -31,7 +33,7 @@ pub struct Invitation {
 pub struct InvitationError(pub &'static str);
 
 impl Invitation {
-    /// The invitation as bytes: 20 and 4 for each page.
+    /// The invitation as bytes: 24 and 4 for each page.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let Geometry { cells, bulk } = self.identity.layout.geometry();
@@ -42,6 +44,7 @@ impl Invitation {
         bytes.extend(cells.to_le_bytes());
         bytes.extend(bulk.to_le_bytes());
         bytes.extend(self.identity.epoch.to_le_bytes());
+        bytes.extend(self.port.to_le_bytes());
         for reference in &self.references {
             bytes.extend(reference.to_le_bytes());
         }
@@ -76,6 +79,7 @@ impl Invitation {
         }
         let layout = SectionLayout::new(2, geometry).map_err(|_| InvitationError("geometry"))?;
         let epoch = u64::from_le_bytes(take(&mut rest)?);
+        let port = u32::from_le_bytes(take(&mut rest)?);
         if rest.len() != layout.total_bytes() / PAGE * 4 {
             return Err(InvitationError("number of pages"));
         }
@@ -86,6 +90,7 @@ impl Invitation {
         Ok(Self {
             identity: Identity { layout, index, epoch },
             domain: (domain != UNKNOWN).then_some(domain),
+            port,
             references,
         })
     }
@@ -107,6 +112,7 @@ mod tests {
         Invitation {
             identity: Identity { layout, index, epoch: 0x0123_4567_89ab_cdef },
             domain,
+            port: index * 17,
             references: (0..layout.total_bytes() as u32 / 4096).map(|i| i * 7).collect(),
         }
     }

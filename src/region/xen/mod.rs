@@ -59,7 +59,7 @@ pub fn grant(
                  /sys/module/xen_gntalloc/parameters/limit, raise it as root"
             ),
         })?;
-    let invitation = Invitation { identity, domain: ours, references };
+    let invitation = Invitation { identity, domain: ours, port: 0, references };
     // Fresh pages are zero, as those of the heap are.
     let section = OwnSection::new(identity, mapping, Backing::Heap, Protection::Hypervisor);
     Ok((section, invitation))
@@ -141,6 +141,7 @@ mod tests {
         let mut invitation = Invitation {
             identity: Identity::fresh(layout, 0).unwrap(),
             domain: None,
+            port: 0,
             references: vec![1; layout.total_bytes() / PAGE],
         };
         let said = map(directory.path(), 2, &invitation, 1).unwrap_err().to_string();

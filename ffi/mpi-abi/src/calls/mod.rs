@@ -1,7 +1,10 @@
 //! The calls, by chapter. See the crate's own page for how one is added.
 
+#![allow(clippy::too_many_arguments, reason = "the arguments are the standard's")]
+
 mod attributes;
 mod buffer;
+mod collective;
 mod comm;
 mod datatype;
 mod env;
@@ -10,11 +13,13 @@ mod external;
 mod info;
 mod init;
 mod language;
+mod op;
 mod p2p;
 mod request;
 
 pub(crate) use attributes::*;
 pub(crate) use buffer::*;
+pub(crate) use collective::*;
 pub(crate) use comm::*;
 pub(crate) use datatype::*;
 pub(crate) use env::*;
@@ -23,5 +28,6 @@ pub(crate) use external::*;
 pub(crate) use info::*;
 pub(crate) use init::*;
 pub(crate) use language::*;
+pub(crate) use op::*;
 pub(crate) use p2p::*;
 pub(crate) use request::*;

@@ -11,7 +11,7 @@ use cohost::proto::Key;
 
 use crate::args::{Handle, Status};
 use crate::callbacks::{GrequestCancelFunction, GrequestFreeFunction, GrequestQueryFunction};
-use crate::constants::{MPI_ERR_PENDING, MPI_REQUEST_NULL, MPI_SUCCESS, MPI_UNDEFINED};
+use crate::constants::{MPI_REQUEST_NULL, MPI_SUCCESS, MPI_UNDEFINED};
 use crate::runtime::{process, put_request, put_status, request, status_of};
 
 /// The requests of an array; none where it is null or inactive.
@@ -23,7 +23,7 @@ unsafe fn all(count: c_int, handles: *const Handle) -> Outcome<Vec<Option<Key>>>
         return fail(Class::Arg, format!("{count} requests: the number is negative"));
     };
     // SAFETY: the caller's promise.
-    (0..count).map(|at| request(unsafe { *handles.add(at) })).collect()
+    (0..count).map(|at| request(unsafe { *handles.wrapping_add(at) })).collect()
 }
 
 /// Those of them that are active, with their places.
@@ -101,7 +101,7 @@ unsafe fn end(
         };
         let status = nth(statuses, place(number, *at));
         // SAFETY: the caller's promise.
-        let outcome = unsafe { report(ended, handles.add(*at), status) };
+        let outcome = unsafe { report(ended, handles.wrapping_add(*at), status) };
         codes.push((status, outcome.err()));
     }
     if codes.iter().all(|(_, failure)| failure.is_none()) {
@@ -114,12 +114,8 @@ unsafe fn end(
             unsafe { (**status).error = code };
         }
     }
-    let first = codes.into_iter().find_map(|(_, failure)| failure);
-    let why = first.map_or(String::new(), |failure| failure.to_string());
-    if statuses.is_null() {
-        return fail(Class::InStatus, format!("of an operation whose status is ignored: {why}"));
-    }
-    fail(Class::InStatus, why)
+    let Some(first) = codes.into_iter().find_map(|(_, failure)| failure) else { return Ok(()) };
+    Err(Failure { on: first.on, ..Failure::new(Class::InStatus, first.to_string()) })
 }
 
 pub(crate) unsafe fn waitall(
@@ -177,7 +173,7 @@ unsafe fn end_any(
     unsafe { *index = c_int::try_from(at).unwrap_or(MPI_UNDEFINED) };
     let ended = process()?.wait(key)?;
     // SAFETY: as above.
-    unsafe { report(ended, handles.add(at), status) }
+    unsafe { report(ended, handles.wrapping_add(at), status) }
 }
 
 pub(crate) unsafe fn waitany(
@@ -239,7 +235,7 @@ unsafe fn end_some(
     unsafe { *outcount = c_int::try_from(over.len()).unwrap_or(c_int::MAX) };
     for (number, (at, _)) in over.iter().enumerate() {
         // SAFETY: as above.
-        unsafe { *indices.add(number) = c_int::try_from(*at).unwrap_or(c_int::MAX) };
+        unsafe { *indices.wrapping_add(number) = c_int::try_from(*at).unwrap_or(c_int::MAX) };
     }
     // SAFETY: as above.
     unsafe { end(&over, handles, statuses, |number, _| number) }
@@ -401,7 +397,7 @@ pub(crate) unsafe fn request_get_status_some(
         if let Some(found) = process()?.peek(*key)? {
             let place = usize::try_from(count).unwrap_or(0);
             // SAFETY: the application gives arrays of this length.
-            unsafe { *indices.add(place) = c_int::try_from(*at).unwrap_or(c_int::MAX) };
+            unsafe { *indices.wrapping_add(place) = c_int::try_from(*at).unwrap_or(c_int::MAX) };
             // SAFETY: as above.
             unsafe { put_status(nth(statuses, place), &found) };
             count += 1;
@@ -439,7 +435,7 @@ pub(crate) unsafe fn pready_list(
 ) -> Outcome<()> {
     for at in 0..usize::try_from(length).unwrap_or(0) {
         // SAFETY: the application gives an array of this length.
-        let partition = unsafe { *partitions.add(at) };
+        let partition = unsafe { *partitions.wrapping_add(at) };
         // SAFETY: no addresses.
         unsafe { pready_range(partition, partition, handle) }?;
     }

@@ -81,7 +81,10 @@ impl Job {
         let machines: BTreeSet<&str> = cards.iter().map(|card| card.boot.as_str()).collect();
         let least_cores =
             machines.iter().map(|boot| cores_together(on_machine(&cards, boot))).min();
-        let links = Links::new(start.rank, cards, config.path, share);
+        let mut links = Links::new(start.rank, cards, config.path, share);
+        if config.log {
+            links.tell_aloud();
+        }
         let engine = Engine::new(start.rank, start.size, config.proto, links, net, waiter);
         let shared = Shared {
             engine: Rc::new(RefCell::new(engine)),

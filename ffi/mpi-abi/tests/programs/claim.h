@@ -45,3 +45,10 @@ static inline int size_of(MPI_Comm comm)
     OK(MPI_Comm_size(comm, &size));
     return size;
 }
+
+/* The last words of a program. */
+static inline int done(void)
+{
+    puts("all claims hold");
+    return 0;
+}

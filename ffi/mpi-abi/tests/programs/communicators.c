@@ -252,5 +252,6 @@ int main(int argc, char **argv)
     groups_become_communicators_with_and_without_the_others();
     a_freed_communicator_lives_until_its_messages_are_there();
     names_and_hints_are_kept();
-    return MPI_Finalize();
+    OK(MPI_Finalize());
+    return done();
 }

@@ -61,5 +61,6 @@ int main(int argc, char **argv)
     FAILS(MPI_Group_size(made, &size), MPI_ERR_GROUP);
     OK(MPI_Group_free(&rest));
     OK(MPI_Group_free(&world));
-    return MPI_Finalize();
+    OK(MPI_Finalize());
+    return done();
 }

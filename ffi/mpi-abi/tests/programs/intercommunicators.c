@@ -148,5 +148,6 @@ int main(int argc, char **argv)
     what_cannot_be_joined_is_refused_at_all_ranks(half, inter);
     OK(MPI_Comm_free(&inter));
     OK(MPI_Comm_free(&half));
-    return MPI_Finalize();
+    OK(MPI_Finalize());
+    return done();
 }

@@ -1,4 +1,4 @@
-/* Sessions: "alone" without MPI_Init, "across" over the whole life of the world. */
+/* Sessions: with WITHOUT_WORLD set there is no MPI_Init; else one is open over all its life. */
 #include "claim.h"
 
 static MPI_Comm comm_of(MPI_Session session, const char *set, const char *tag)
@@ -106,9 +106,9 @@ static void across(int *argc, char ***argv)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "alone") == 0)
+    if (getenv("WITHOUT_WORLD"))
         alone();
     else
         across(&argc, &argv);
-    return 0;
+    return done();
 }

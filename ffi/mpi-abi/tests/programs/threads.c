@@ -45,5 +45,6 @@ int main(int argc, char **argv)
         CLAIM(pthread_join(threads[at], NULL) == 0);
     for (at = 0; at < THREADS; at++)
         OK(MPI_Comm_free(&parents[at]));
-    return MPI_Finalize();
+    OK(MPI_Finalize());
+    return done();
 }

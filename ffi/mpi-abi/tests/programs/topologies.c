@@ -158,5 +158,6 @@ int main(int argc, char **argv)
     grids();
     graphs();
     distributed_graphs();
-    return MPI_Finalize();
+    OK(MPI_Finalize());
+    return done();
 }

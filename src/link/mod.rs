@@ -21,6 +21,7 @@ pub mod select;
 pub mod share;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use card::Card;
@@ -35,6 +36,7 @@ use crate::net::{Net, SendState};
 use crate::region::PeerSection;
 pub use crate::ring::{Consumer, Incoming as RingFrame};
 use crate::ring::{Producer, Pushed};
+use crate::tally::Tally;
 
 /// A frame of which the socket took only a part, and must take the rest first.
 #[derive(Debug)]
@@ -180,6 +182,8 @@ pub struct Links {
     peers: Vec<Peer>,
     /// Rings to read, those in use.
     pub inputs: Vec<RingIn>,
+    /// What is counted.
+    pub tally: Arc<Tally>,
     /// Peers with control messages to send.
     dirty: Vec<u32>,
     /// Peers being connected or proved.
@@ -203,6 +207,7 @@ impl Links {
             look_due: None,
             peers,
             inputs: Vec::new(),
+            tally: Arc::default(),
             dirty: Vec::new(),
             unsettled: Vec::new(),
             tcp_peers: 0,
@@ -354,6 +359,9 @@ impl Links {
         if matches!(at.state, State::Falling | State::Tcp | State::Lost) {
             return Ok(());
         }
+        if matches!(at.state, State::Ring(_)) {
+            self.tally.fallbacks.add(1);
+        }
         at.reason = format!("no ring: {why}");
         at.fell_back = true;
         let expected = at.expected;
@@ -463,8 +471,10 @@ impl Links {
             State::Ring(ring) => match ring.producer.push(header, payload) {
                 Ok(Pushed::Done) => {
                     let keeps = ring.keeps;
-                    if ring.ringer.ring_if_armed() == Ring::SendByte {
-                        self.ring_by_byte(peer, net);
+                    match ring.ringer.ring_if_armed() {
+                        Ring::Awake | Ring::AlreadyRung => {}
+                        Ring::Rung => self.tally.doorbells.add(1),
+                        Ring::SendByte => self.ring_by_byte(peer, net),
                     }
                     if keeps { Sent::Kept } else { Sent::Done }
                 }
@@ -479,6 +489,7 @@ impl Links {
     /// At once: the caller may not come back soon.
     #[cold]
     fn ring_by_byte(&mut self, peer: u32, net: &mut Net) {
+        self.tally.doorbells.add(1);
         self.say(peer, &Control::Doorbell);
         self.flush_peer(peer, net);
     }
@@ -533,9 +544,12 @@ impl Links {
     /// Wakes a peer that may wait for room in its ring, after we read some.
     #[inline]
     pub fn ring(&mut self, peer: u32) {
-        if let State::Ring(ring) = &mut self.peers[peer as usize].state
-            && ring.ringer.ring_if_armed() == Ring::SendByte
-        {
+        let State::Ring(ring) = &mut self.peers[peer as usize].state else { return };
+        let rung = ring.ringer.ring_if_armed();
+        if matches!(rung, Ring::Rung | Ring::SendByte) {
+            self.tally.doorbells.add(1);
+        }
+        if rung == Ring::SendByte {
             self.say(peer, &Control::Doorbell);
         }
     }

@@ -78,6 +78,7 @@ pub(crate) fn raise(call: &str, scope: Scope, failure: &Failure) -> c_int {
 fn handler_of(scope: Scope) -> (Errhandler, Handle) {
     let comm = match scope {
         Scope::Comm(handle) => runtime::comm(handle).ok().map(|comm| (comm.errhandler(), handle)),
+        Scope::File(handle) => Some((crate::calls::file_handler(), handle)),
         _ => None,
     };
     comm.unwrap_or_else(runtime::default_errhandler)

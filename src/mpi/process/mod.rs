@@ -31,6 +31,7 @@ use crate::config::Config;
 use crate::launch::{Bootstrap, Kvs, bootstrap};
 use crate::progress::Engine;
 use crate::proto::{Key, Slots, Taken};
+use crate::tally::Tally;
 
 pub use buffered::{Attached, Attachment, OVERHEAD};
 pub use message::{Buffer, Message, Mode};
@@ -68,6 +69,7 @@ pub struct Process {
     world: Arc<Comm>,
     own: Arc<Comm>,
     contexts: Contexts,
+    tally: Arc<Tally>,
     /// Number of the next key for attributes.
     pub next_keyval: AtomicU32,
 }
@@ -93,6 +95,7 @@ impl Process {
         };
         let world = comm(WORLD_CONTEXT, all, Shape::new(rank, &hosts, cores));
         let own = comm(SELF_CONTEXT, me, Shape::new(0, &[0], cores));
+        let tally = Arc::clone(engine.tally());
         let (requests, messages) = (Slots::default(), Slots::default());
         let core =
             Core { engine, requests, tasks: Vec::new(), messages, buffer: Arc::default(), kvs };
@@ -106,6 +109,7 @@ impl Process {
             world,
             own,
             contexts: Contexts::new(rank, size),
+            tally,
             next_keyval: AtomicU32::new(0),
         })
     }
@@ -116,8 +120,22 @@ impl Process {
     /// # Errors
     /// As for [`Process::join`], and when the environment makes no sense.
     pub fn from_environment(threads: bool) -> Outcome<Self> {
-        let joined = || Self::join(bootstrap()?, Config::from_env()?, threads);
+        Self::with_settings(Config::from_env().map_err(Error::from)?, threads)
+    }
+
+    /// The same with these settings.
+    ///
+    /// # Errors
+    /// As for [`Process::join`], and when the launcher's part of the environment makes no sense.
+    pub fn with_settings(config: Config, threads: bool) -> Outcome<Self> {
+        let joined = || Self::join(bootstrap()?, config, threads);
         Ok(joined()?)
+    }
+
+    /// What is counted; readable by any thread at any time.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// `MPI_COMM_WORLD`.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::too_many_arguments, reason = "the arguments are the standard's")]
 
+mod abi;
 mod attributes;
 mod buffer;
 mod collective;
@@ -10,13 +11,20 @@ mod datatype;
 mod env;
 mod errors;
 mod external;
+mod hardware;
 mod info;
 mod init;
 mod language;
 mod op;
 mod p2p;
 mod request;
+mod tools;
+mod tools_cvar;
+mod tools_event;
+mod tools_pvar;
+mod win_file;
 
+pub(crate) use abi::*;
 pub(crate) use attributes::*;
 pub(crate) use buffer::*;
 pub(crate) use collective::*;
@@ -25,9 +33,15 @@ pub(crate) use datatype::*;
 pub(crate) use env::*;
 pub(crate) use errors::*;
 pub(crate) use external::*;
+pub(crate) use hardware::*;
 pub(crate) use info::*;
 pub(crate) use init::*;
 pub(crate) use language::*;
 pub(crate) use op::*;
 pub(crate) use p2p::*;
 pub(crate) use request::*;
+pub(crate) use tools::*;
+pub(crate) use tools_cvar::*;
+pub(crate) use tools_event::*;
+pub(crate) use tools_pvar::*;
+pub(crate) use win_file::*;

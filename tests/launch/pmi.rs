@@ -105,6 +105,7 @@ fn ranks_exchange_values_under_mpichs_launcher() {
         (&[][..], "", LauncherKind::Pmi1),
         (&["-pmi-port"], "", LauncherKind::Pmi1),
         (&[], "2", LauncherKind::Pmi2),
+        (&["-pmi-port"], "2", LauncherKind::Pmi2),
     ] {
         let child = Command::new("mpiexec.hydra")
             .env("COHOST_PMI", version)
@@ -146,7 +147,7 @@ fn a_benchmark_prints_its_table_under_launchers_that_announce_the_rank_otherwise
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let output = finish(child.unwrap());
+        let output = finish_within(child.unwrap(), 10 * PATIENCE);
         expect_code(&output, 0);
         assert_eq!(stdout(&output).matches("#repetitions").count(), 1, "{}", stdout(&output));
     }

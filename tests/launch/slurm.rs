@@ -21,7 +21,10 @@ impl Cluster {
     /// Starts one, or says by name why that cannot be.
     fn start(test: &str) -> Option<Self> {
         if !["slurmctld", "slurmd", "srun"].into_iter().all(has_command) {
-            skipped(test, "install Slurm with: apt-get install slurm-wlm libpmix2");
+            skipped(
+                test,
+                "install Slurm (its daemons are in /usr/sbin) with: apt-get install slurm-wlm libpmix2",
+            );
             return None;
         }
         if stdout(&Command::new("id").arg("-u").output().unwrap()).trim() != "0" {

@@ -85,10 +85,16 @@ pub fn signal(pid: u32, signal: &str) {
 /// Waits for a child with a deadline, so that a hanging launcher fails the test instead of it.
 #[track_caller]
 pub fn finish(child: Child) -> Output {
+    finish_within(child, PATIENCE)
+}
+
+/// The same for what takes its time: a benchmark measures for as long as a busy machine makes it.
+#[track_caller]
+pub fn finish_within(child: Child, patience: Duration) -> Output {
     let pid = child.id();
     let (done, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || done.send(child.wait_with_output()));
-    match ended.recv_timeout(PATIENCE) {
+    match ended.recv_timeout(patience) {
         Ok(output) => output.unwrap(),
         Err(_) => {
             signal(pid, "KILL");

@@ -24,6 +24,7 @@ pub mod request;
 pub mod running;
 mod scope;
 pub mod session;
+pub mod tools;
 pub mod topology;
 mod types;
 

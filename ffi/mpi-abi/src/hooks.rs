@@ -97,6 +97,7 @@ fn handler_of(scope: Scope) -> (Errhandler, Handle) {
     let found = match scope {
         Scope::Comm(handle) => runtime::comm(handle).ok().map(|comm| (comm.errhandler(), handle)),
         Scope::Session(handle) => session_errhandler(handle).map(|handler| (handler, handle)),
+        Scope::File(handle) => Some((crate::calls::file_handler(), handle)),
         _ => None,
     };
     found.unwrap_or_else(runtime::default_errhandler)

@@ -25,6 +25,8 @@ pub struct Config {
     pub shm_dir: Option<PathBuf>,
     /// Memory shared with other machines of the host (`COHOST_REGION`: a file, a device or `none`).
     pub region: RegionChoice,
+    /// Tell on standard error what happens to paths while the job runs (`COHOST_LOG`: 1).
+    pub log: bool,
     /// Registers of that memory's device, for tests that play one.
     #[doc(hidden)]
     pub registers: Option<Arc<dyn Registers>>,
@@ -85,7 +87,8 @@ impl Config {
             Some(path) => RegionChoice::Named(path.into()),
         };
         let (host, vm) = (number("COHOST_HOST")?, number("COHOST_VM")?);
-        Ok(Self { path, host, vm, shm_dir, region, ..Self::default() })
+        let log = look("COHOST_LOG").is_some_and(|word| word == "1");
+        Ok(Self { path, host, vm, shm_dir, region, log, ..Self::default() })
     }
 }
 
@@ -104,6 +107,8 @@ mod tests {
         let config = config.unwrap();
         assert_eq!((config.path, config.host, config.vm), (PathPolicy::Tcp, Some(3), None));
         assert_eq!(config.shm_dir, Some(PathBuf::from("/x")));
+        assert!(!config.log);
+        assert!(self::tests::config(&[("COHOST_LOG", "1")]).unwrap().log);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Nic, Start};
+use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Nic, RegionKind, Start};
 
 use super::{lab_bench, lab_ranks};
 use crate::launch::{LaunchError, Layout, PathPolicy, RunOptions};
@@ -62,6 +62,9 @@ pub struct UpArgs {
     /// Memory that the guests of one host share, in MiB; 0 for none
     #[arg(long, default_value_t = 64)]
     pub region: u32,
+    /// For QEMU: guests can interrupt each other through their region (ivshmem-doorbell)
+    #[arg(long)]
+    pub doorbell: bool,
     /// For QEMU: a value of its option -smbios, such as 'type=1,product=...'
     #[arg(long)]
     pub smbios: Vec<String>,
@@ -88,6 +91,9 @@ pub struct RunArgs {
     #[arg(long, requires = "ranks")]
     tag_output: bool,
 }
+
+/// Interrupts of each guest with `--doorbell`; a rank uses one.
+const VECTORS: u16 = 2;
 
 fn layout(text: &str) -> Result<(u32, u32), String> {
     let parse = |part: &str| part.parse().ok().filter(|n| (1..=200).contains(n));
@@ -168,6 +174,9 @@ fn lab_options(args: &UpArgs) -> LabOptions {
     options.memory_mib = args.memory;
     options.region_mib = args.region;
     options.smbios.clone_from(&args.smbios);
+    if args.doorbell {
+        options.region_kind = RegionKind::Doorbell(VECTORS);
+    }
     options
 }
 

@@ -14,6 +14,7 @@
 
 pub mod card;
 pub mod control;
+pub mod journal;
 mod meet;
 pub mod prove;
 pub mod reach;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use card::Card;
 use control::{Control, Offer};
+use journal::Journal;
 use prove::Proof;
 use select::PathPolicy;
 use share::Share;
@@ -175,6 +177,7 @@ pub struct Links {
     cards: Vec<Card>,
     policy: PathPolicy,
     share: Share,
+    journal: Journal,
     /// When to look next whether shared memory is still there.
     look_due: Option<Instant>,
     peers: Vec<Peer>,
@@ -200,6 +203,7 @@ impl Links {
             cards,
             policy,
             share,
+            journal: Journal::new(me),
             look_due: None,
             peers,
             inputs: Vec::new(),
@@ -214,6 +218,17 @@ impl Links {
     #[must_use]
     pub fn cards(&self) -> &[Card] {
         &self.cards
+    }
+
+    /// What happened to the paths.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Tells what happens on standard error too.
+    pub fn tell_aloud(&mut self) {
+        self.journal.aloud = true;
     }
 
     /// Shared memory of this host.
@@ -232,9 +247,15 @@ impl Links {
     #[inline]
     pub fn look(&mut self, now: Instant, then: &mut VecDeque<(u32, Then)>) {
         if self.look_due.is_some_and(|due| now >= due) {
-            self.look_due = self.share.can_vanish().then_some(now + LOOK_EVERY);
             let gone = self.share.vanished().into_iter();
             then.extend(gone.map(|(peer, why)| (peer, Then::FallBack(why))));
+            if let Some(what) = self.share.came_back(now) {
+                let note = format!(
+                    "memory is within reach again: {what}; those who lost it stay with TCP"
+                );
+                self.journal.note(note);
+            }
+            self.look_due = self.share.can_change().then_some(now + LOOK_EVERY);
         }
     }
 
@@ -354,6 +375,10 @@ impl Links {
         if matches!(at.state, State::Falling | State::Tcp | State::Lost) {
             return Ok(());
         }
+        if matches!(at.state, State::Ring(_)) {
+            self.journal.note(format!("the ring with rank {peer} is given up: {why}"));
+        }
+        let at = &mut self.peers[peer as usize];
         at.reason = format!("no ring: {why}");
         at.fell_back = true;
         let expected = at.expected;

@@ -45,6 +45,8 @@ pub struct Reach {
     pub domain: Option<u16>,
     /// What is there and cannot be used, and why.
     pub obstacles: Vec<String>,
+    /// What was looked for.
+    pub choice: RegionChoice,
 }
 
 impl Reach {
@@ -57,7 +59,7 @@ impl Reach {
             RegionChoice::Auto => None,
             RegionChoice::Named(path) => Some(path.as_os_str()),
         };
-        Self::below(Path::new("/"), named, wanted)
+        Self { choice: choice.clone(), ..Self::below(Path::new("/"), named, wanted) }
     }
 
     fn below(root: &Path, named: Option<&OsStr>, wanted: &Wanted) -> Self {

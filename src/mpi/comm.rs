@@ -7,7 +7,7 @@ use super::attributes::Attributes;
 use super::collective::Neighborhood;
 use super::errhandler::Errhandler;
 use super::failure::{Class, Outcome, fail};
-use super::group::Group;
+use super::group::{Comparison, Group};
 use super::info::Info;
 use super::process::Attachment;
 use super::topology::Topology;
@@ -29,6 +29,9 @@ pub const TAG_UB: i32 = i32::MAX;
 pub const COLLECTIVE: u32 = 1;
 /// What is added to a communicator's context for its partitioned messages.
 pub const PARTITIONED: u32 = 2;
+/// What is added to a communicator's context for messages about new communicators that not all of
+/// its ranks take part in.
+pub(super) const FOUNDING: u32 = 3;
 
 /// A communicator.
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub struct Comm {
     /// An intercommunicator's local group, as a communicator of its own.
     inside: Option<Arc<Comm>>,
     /// Its name; empty when none was given.
-    pub name: Mutex<String>,
+    name: Mutex<String>,
     /// Its attributes.
     pub attributes: Attributes,
     errhandler: Mutex<Errhandler>,
@@ -71,12 +74,30 @@ pub(super) struct Parts {
     pub(super) remote: Option<Arc<Group>>,
     pub(super) shape: Shape,
     pub(super) inside: Option<Arc<Comm>>,
+    pub(super) traits: Traits,
+}
+
+/// What hangs on a new communicator.
+#[derive(Debug)]
+pub(super) struct Traits {
     pub(super) errhandler: Errhandler,
+    pub(super) attributes: Attributes,
+    pub(super) hints: Vec<(String, String)>,
+    pub(super) topology: Option<Topology>,
+}
+
+impl Traits {
+    /// Nothing but an error handler.
+    pub(super) fn plain(errhandler: Errhandler) -> Self {
+        let attributes = Attributes::default();
+        Self { errhandler, attributes, hints: Vec::new(), topology: None }
+    }
 }
 
 impl Comm {
     pub(super) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { context, local, remote, shape, inside, errhandler } = parts;
+        let Parts { context, local, remote, shape, inside, traits } = parts;
+        let Traits { errhandler, attributes, hints, topology } = traits;
         let everyone = match &remote {
             None => Arc::clone(local.members()),
             Some(remote) => local.members().iter().chain(&remote.members()[..]).copied().collect(),
@@ -91,11 +112,11 @@ impl Comm {
             everyone,
             inside,
             name: Mutex::default(),
-            attributes: Attributes::default(),
+            attributes,
             errhandler: Mutex::new(errhandler),
-            info: Info::default(),
+            info: Info::new(hints),
             buffer: Arc::default(),
-            topology: OnceLock::new(),
+            topology: topology.map_or_else(OnceLock::new, OnceLock::from),
             neighborhood: OnceLock::new(),
             calls: AtomicU32::new(0),
         })
@@ -174,6 +195,31 @@ impl Comm {
         let topology = self.topology.get()?;
         let make = || Arc::new(topology.neighborhood(self.rank));
         Some(Arc::clone(self.neighborhood.get_or_init(make)))
+    }
+
+    /// Its name; empty when none was given.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives it a name.
+    pub fn set_name(&self, name: &str) {
+        name.clone_into(&mut self.name.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How it compares to another communicator (`MPI_Comm_compare`).
+    #[must_use]
+    pub fn compare(&self, other: &Self) -> Comparison {
+        if std::ptr::eq(self, other) {
+            return Comparison::Identical;
+        }
+        let remote = match (&self.remote, &other.remote) {
+            (None, None) => Comparison::Identical,
+            (Some(mine), Some(theirs)) => mine.compare(theirs),
+            _ => Comparison::Unequal,
+        };
+        self.local.compare(&other.local).max(remote).max(Comparison::Congruent)
     }
 
     /// Its error handler.

@@ -9,7 +9,7 @@ use super::Error;
 use super::collective::{Buffers, Combine, Run, Scratch, no_combine};
 use super::reduce::{Reducible, reduce};
 use super::scope::Scope;
-use super::types::{Op, Path, PathInfo, Source, Status, Tag};
+use super::types::{Op, Path, PathEvent, PathInfo, Source, Status, Tag};
 use crate::coll::{self, Blocks, Counts, Operands, Schedule, Shape};
 use crate::link::Way;
 use crate::progress::{Engine, Incoming, Outgoing};
@@ -615,6 +615,15 @@ impl Communicator {
             Some(PathInfo { peer, path, reason: reason.to_owned() })
         };
         self.group.iter().filter_map(|&peer| info(peer)).collect()
+    }
+
+    /// What happened to this rank's paths since it joined: rings given up, memory that went or came
+    /// back; the newest 64.
+    #[must_use]
+    pub fn path_events(&self) -> Vec<PathEvent> {
+        let engine = self.engine();
+        let events = engine.links().journal().events();
+        events.map(|event| PathEvent { at: event.at, what: event.what.clone() }).collect()
     }
 
     /// How this rank waits, for people.

@@ -5,6 +5,8 @@ use std::sync::atomic::AtomicUsize;
 
 use super::failure::{Class, Outcome, fail};
 
+mod sets;
+
 /// A group of ranks of the world.
 #[derive(Debug)]
 pub struct Group {
@@ -15,7 +17,7 @@ pub struct Group {
 }
 
 /// How two groups or communicators compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Comparison {
     /// The very same, or the same members in the same order (for groups).
     Identical,

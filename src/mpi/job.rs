@@ -138,7 +138,10 @@ pub(super) fn join(mut start: Bootstrap, config: Config) -> Result<Joined, Error
     let waiter = Waiter::new(cores_together(on_machine(&cards, &mine.boot)), neighbours as u32);
     let cores = boots.iter().map(|boot| cores_together(on_machine(&cards, boot))).min();
     let (rank, size) = (start.rank, start.size);
-    let links = Links::new(rank, cards, config.path, share);
+    let mut links = Links::new(rank, cards, config.path, share);
+    if config.log {
+        links.tell_aloud();
+    }
     let engine = Engine::new(rank, size, config.proto, links, net, waiter);
     Ok(Joined { engine, rank, size, hosts, machines, cores, kvs: start.kvs })
 }

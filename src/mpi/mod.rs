@@ -31,4 +31,4 @@ pub use error::Error;
 pub use job::{Job, init};
 pub use reduce::Reducible;
 pub use scope::{Request, Scope};
-pub use types::{Op, Path, PathInfo, Source, Status, Tag};
+pub use types::{Op, Path, PathEvent, PathInfo, Source, Status, Tag};

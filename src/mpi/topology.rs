@@ -1,5 +1,14 @@
 //! Process topologies: who is whose neighbor (MPI 5.0, 8).
 
+mod cart;
+mod dims;
+mod dist;
+mod graph;
+
+pub use dims::balance;
+pub use dist::{Edge, Edges};
+pub(super) use dist::{from_words, to_words};
+
 use super::collective::Neighborhood;
 
 /// The topology of a communicator.
@@ -42,80 +51,22 @@ pub struct DistGraph {
     pub weights: Option<(Vec<i32>, Vec<i32>)>,
 }
 
-/// The rank of a number of the application; none for `MPI_PROC_NULL`.
-fn rank(number: i32) -> Option<u32> {
-    u32::try_from(number).ok()
-}
-
 impl Topology {
-    /// The neighbors of a rank, in the order of the neighborhood collectives (MPI 5.0, 8.6).
+    /// The neighbors of a rank, in the order of its blocks in neighborhood collectives.
     #[must_use]
-    pub fn neighborhood(&self, me: u32) -> Neighborhood {
+    pub fn neighborhood(&self, rank: u32) -> Neighborhood {
+        let ranks = |list: &[i32]| list.iter().map(|&it| u32::try_from(it).ok()).collect();
         match self {
-            Self::Cart(cart) => cart.neighborhood(me),
+            Self::Cart(cart) => cart.neighborhood(rank),
             Self::Graph(graph) => {
-                let all: Vec<_> = graph.neighbors(me).iter().map(|&number| rank(number)).collect();
-                Neighborhood { sources: all.clone(), destinations: all, grid: false }
+                let neighbors: Vec<_> = ranks(graph.neighbors(rank));
+                let (sources, destinations) = (neighbors.clone(), neighbors);
+                Neighborhood { sources, destinations, grid: false }
             }
-            Self::DistGraph(graph) => Neighborhood {
-                sources: graph.sources.iter().map(|&number| rank(number)).collect(),
-                destinations: graph.destinations.iter().map(|&number| rank(number)).collect(),
-                grid: false,
-            },
-        }
-    }
-}
-
-impl Graph {
-    /// The neighbors of a rank.
-    #[must_use]
-    pub fn neighbors(&self, me: u32) -> &[i32] {
-        let place = |end: Option<&i32>| end.and_then(|&end| usize::try_from(end).ok()).unwrap_or(0);
-        let me = me as usize;
-        let from = me.checked_sub(1).map_or(0, |before| place(self.index.get(before)));
-        self.edges.get(from..place(self.index.get(me))).unwrap_or(&[])
-    }
-}
-
-impl Cart {
-    /// The coordinates of a rank.
-    #[must_use]
-    pub fn coords(&self, me: u32) -> Vec<i32> {
-        let mut rest = me.cast_signed();
-        let mut coords = vec![0; self.dims.len()];
-        for (coord, &dim) in coords.iter_mut().zip(&self.dims).rev() {
-            *coord = rest % dim;
-            rest /= dim;
-        }
-        coords
-    }
-
-    /// The rank at these coordinates; none outside of a grid that does not close into a ring there.
-    #[must_use]
-    pub fn rank_at(&self, coords: &[i32]) -> Option<u32> {
-        let mut at = 0_i64;
-        for ((&coord, &dim), &period) in coords.iter().zip(&self.dims).zip(&self.periods) {
-            let inside = (0..dim).contains(&coord);
-            if !inside && !period {
-                return None;
+            Self::DistGraph(graph) => {
+                let (sources, destinations) = (ranks(&graph.sources), ranks(&graph.destinations));
+                Neighborhood { sources, destinations, grid: false }
             }
-            at = at * i64::from(dim) + i64::from(coord.rem_euclid(dim));
         }
-        u32::try_from(at).ok()
-    }
-
-    /// The rank so many steps away along a dimension.
-    #[must_use]
-    pub fn neighbor(&self, me: u32, dimension: usize, steps: i32) -> Option<u32> {
-        let mut coords = self.coords(me);
-        coords[dimension] = coords[dimension].checked_add(steps)?;
-        self.rank_at(&coords)
-    }
-
-    fn neighborhood(&self, me: u32) -> Neighborhood {
-        let dimensions = 0..self.dims.len();
-        let both = |at| [self.neighbor(me, at, -1), self.neighbor(me, at, 1)];
-        let all: Vec<_> = dimensions.flat_map(both).collect();
-        Neighborhood { sources: all.clone(), destinations: all, grid: true }
     }
 }

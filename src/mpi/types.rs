@@ -1,5 +1,7 @@
 //! The small words of the interface: where from, which tag, what arrived.
 
+use std::time::Duration;
+
 /// Which rank a receive or probe accepts (MPI 5.0, 3.2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -75,6 +77,15 @@ impl Path {
             Self::Tcp => "tcp",
         }
     }
+}
+
+/// Something that happened to this rank's paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathEvent {
+    /// When, since this rank joined the job.
+    pub at: Duration,
+    /// What, in words for people.
+    pub what: String,
 }
 
 /// The path to one peer, and why it was chosen.

@@ -239,3 +239,50 @@ fn until_tcp(world: &cohost::Communicator) -> Result<(), cohost::Error> {
     }
     Ok(())
 }
+
+#[test]
+fn a_device_that_goes_and_comes_back_is_told_as_two_events() {
+    let shelf = Shelf::new();
+    let path = shelf.device("region", BYTES);
+    let told = |world: &cohost::Communicator, word: &str| {
+        world.path_events().iter().any(|event| event.what.contains(word))
+    };
+    let until = |world: &cohost::Communicator, word: &str| {
+        let mut all = [0_u8];
+        while all[0] == 0 {
+            world.allreduce(&[u8::from(told(world, word))], &mut all, cohost::mpi::Op::Min)?;
+        }
+        Ok::<(), cohost::Error>(())
+    };
+    run(
+        2,
+        |rank| on_machine(rank, &path),
+        |world| {
+            pingpong(world)?;
+            assert_eq!(world.path_events(), []);
+            world.barrier()?;
+            if world.rank() == 0 {
+                std::fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+                std::fs::remove_file(&path).unwrap();
+            }
+            until(world, "is given up")?;
+            // Longer than between two looks for it.
+            let pause = std::time::Instant::now();
+            while pause.elapsed() < Duration::from_millis(2500) {
+                pingpong(world)?;
+                let long = u8::from(pause.elapsed() >= Duration::from_millis(2500));
+                let mut all = [0_u8];
+                world.allreduce(&[long], &mut all, cohost::mpi::Op::Max)?;
+                if all[0] == 1 {
+                    break;
+                }
+            }
+            if world.rank() == 0 {
+                shelf.device("region", BYTES);
+            }
+            until(world, "within reach again")?;
+            assert_eq!(way(world, 1 - world.rank()).0, "tcp");
+            pingpong(world)
+        },
+    );
+}

@@ -58,9 +58,10 @@ pub fn text(standard: &Standard, done: &BTreeSet<String>) -> String {
 
 /// The head of the function that implements a procedure.
 pub fn signature(procedure: &Procedure) -> String {
-    let parameters: Vec<_> = all(procedure, Form::Large)
-        .map(|(it, rust)| format!("    {}: {},\n", types::rust_name(&it.name), rust.inside))
-        .collect();
+    let own = is_constructor(procedure).then(|| "    form: Form,\n".to_owned());
+    let given = all(procedure, Form::Large)
+        .map(|(it, rust)| format!("    {}: {},\n", types::rust_name(&it.name), rust.inside));
+    let parameters: Vec<_> = own.into_iter().chain(given).collect();
     let result = if procedure.fallible() {
         "Outcome<()>".to_owned()
     } else {
@@ -68,6 +69,12 @@ pub fn signature(procedure: &Procedure) -> String {
     };
     let name = procedure.short();
     format!("pub(crate) unsafe fn {name}(\n{}) -> {result}\n", parameters.concat())
+}
+
+/// Whether it makes a datatype that remembers in which form its arguments were given: the function
+/// that implements it is told.
+fn is_constructor(procedure: &Procedure) -> bool {
+    procedure.forms().len() > 1 && procedure.parameters.iter().any(|it| it.name == "newtype")
 }
 
 /// All parameters, those that the form lacks included.
@@ -87,7 +94,12 @@ fn entry(text: &mut String, procedure: &Procedure, form: Form, done: bool) {
     let (names, heads): (Vec<_>, Vec<_>) =
         outside.map(|(name, ty)| (name.clone(), format!("{name}: {ty}"))).unzip();
     let (names, heads) = (names.join(", "), heads.join(", "));
-    let converted: Vec<_> = all(procedure, form).map(|(_, rust)| rust.convert).collect();
+    let own = is_constructor(procedure).then(|| {
+        let form = if form == Form::Large { "Large" } else { "Int" };
+        format!("cohost::mpi::datatype::Form::{form}")
+    });
+    let given = all(procedure, form).map(|(_, rust)| rust.convert);
+    let converted: Vec<_> = own.into_iter().chain(given).collect();
     let call = format!("calls::{short}({})", converted.join(", "));
     let (result, body) = if procedure.fallible() {
         let call = if done { format!("|| unsafe {{ {call} }}") } else { "unsupported".to_owned() };

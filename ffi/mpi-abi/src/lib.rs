@@ -35,6 +35,8 @@
 //! | function | a type of [`callbacks`]; `Either…` where the two forms differ |
 //!
 //! What only the large form has (`MPI_Type_get_envelope`) is 0 or `none()` in the other.
+//! Constructors of datatypes are told first in which form they were called, since
+//! `MPI_Type_get_contents` gives their arguments back in that.
 //!
 //! Errors are returned: [`enter`] catches panics, asks whether MPI runs, and calls the error
 //! handler of the call's first communicator, window, file or session.

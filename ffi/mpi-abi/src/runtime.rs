@@ -1,7 +1,8 @@
 //! The one process that the C interface is about, and what its handles stand for.
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cohost::mpi::comm::Comm;
 use cohost::mpi::datatype::{Basic, Datatype};
@@ -69,8 +70,8 @@ pub(crate) fn join(threads: bool) -> Outcome<&'static Process> {
         return Ok(process);
     }
     let process = Process::from_environment(threads)?;
-    process.world().handle.store(MPI_COMM_WORLD.0, std::sync::atomic::Ordering::Relaxed);
-    process.own().handle.store(MPI_COMM_SELF.0, std::sync::atomic::Ordering::Relaxed);
+    process.world().handle.store(MPI_COMM_WORLD.0, Ordering::Relaxed);
+    process.own().handle.store(MPI_COMM_SELF.0, Ordering::Relaxed);
     Ok(PROCESS.get_or_init(|| process))
 }
 
@@ -100,7 +101,7 @@ fn other_comm(handle: Handle) -> Outcome<Ref<Arc<Comm>>> {
 /// `MPI_ERR_NO_MEM` when there are too many.
 pub(crate) fn new_comm(comm: Arc<Comm>) -> Outcome<Handle> {
     let handle = COMMS.insert(Arc::clone(&comm))?;
-    comm.handle.store(handle.0, std::sync::atomic::Ordering::Relaxed);
+    comm.handle.store(handle.0, Ordering::Relaxed);
     Ok(handle)
 }
 
@@ -117,6 +118,30 @@ pub(crate) fn datatype(handle: Handle) -> Outcome<Ref<Datatype>> {
         return TYPES.null();
     }
     TYPES.get(handle).map(Ref::Counted)
+}
+
+/// Gives a datatype a handle.
+///
+/// # Errors
+/// `MPI_ERR_NO_MEM` when there are too many.
+pub(crate) fn new_type(datatype: Datatype) -> Outcome<Handle> {
+    TYPES.insert_with(|handle| {
+        datatype.handle().store(handle.0, Ordering::Relaxed);
+        datatype
+    })
+}
+
+/// The handle of a predefined datatype. Those without a name get theirs when first asked for.
+///
+/// # Errors
+/// As for [`new_type`].
+pub(crate) fn predefined_type(datatype: &Datatype) -> Outcome<Handle> {
+    static FIRST: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = FIRST.lock().unwrap_or_else(PoisonError::into_inner);
+    match datatype.handle().load(Ordering::Relaxed) {
+        0 => new_type(datatype.clone()),
+        handle => Ok(Handle(handle)),
+    }
 }
 
 /// The handle of a request.

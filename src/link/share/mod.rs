@@ -5,6 +5,7 @@
 //! a section is a section. This folder may use regions, doorbells and rings; what must never reach
 //! it is a message, or a belief that memory is shared before the proof.
 
+mod away;
 mod bells;
 mod device;
 mod memory;
@@ -14,6 +15,7 @@ use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::card::{Card, Sharing};
 use super::control::{Control, Offer};
@@ -26,6 +28,7 @@ use crate::region::planner::PlanError;
 use crate::region::xen::InvitationError;
 use crate::region::{Geometry, Identity, OwnSection, PeerSection, Protection, RegionError};
 use crate::ring::{CONTROL_LEN, Consumer, Producer, Size};
+use away::Away;
 use bells::{Bells, From};
 use device::Room;
 use memory::Machine;
@@ -159,6 +162,8 @@ pub struct Share {
     pairs: Option<Pairs>,
     /// What wakes us from other machines.
     bells: Bells,
+    /// Memory that went, and may come back.
+    away: Away,
     /// What is within reach of this machine, for people.
     reach: String,
     heard: HashMap<u32, Heard>,
@@ -183,6 +188,7 @@ impl Share {
         let via: Vec<Via> =
             (0..).zip(cards).map(|(peer, card)| via(rank, mine, peer, card, policy)).collect();
         let described = reach.describe();
+        let away = Away::new(reach.choice);
         // A device that nobody needs stays as it is.
         let needed =
             |id: u64| via.iter().any(|via| matches!(via, Via::Device(other) if *other == id));
@@ -199,6 +205,7 @@ impl Share {
             rooms,
             pairs,
             bells,
+            away,
             reach: described,
             heard: HashMap::new(),
             sleeper: None,
@@ -454,6 +461,7 @@ impl Share {
             if room.is_lost() {
                 self.stale = true;
                 self.bells.remove(From::Device(room.device.id()));
+                self.away.went(Instant::now());
             }
         }
         for (&rank, heard) in &self.heard {
@@ -471,10 +479,15 @@ impl Share {
         gone
     }
 
-    /// Whether any memory in use can vanish.
+    /// Memory that went and is there again, for people.
+    pub fn came_back(&mut self, now: Instant) -> Option<String> {
+        self.away.came_back(now)
+    }
+
+    /// Whether any memory in use can vanish, or come back.
     #[must_use]
-    pub fn can_vanish(&self) -> bool {
-        self.heard.values().any(|heard| heard.far.is_some())
+    pub fn can_change(&self) -> bool {
+        self.away.is_searching() || self.heard.values().any(|heard| heard.far.is_some())
     }
 
     /// Takes our own doorbell out for a sleep, once there is a section.

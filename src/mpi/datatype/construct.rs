@@ -1,8 +1,11 @@
 //! The constructors of MPI 5.0, 5.1.2 to 5.1.9 but those of arrays (`grid.rs`).
 
+use std::sync::Arc;
+
 use super::bounds::{Bounds, checked};
 use super::shape::{Part, Runs};
 use super::{Basic, Combiner, Contents, Datatype, Form, Origin, Parts, Signature};
+use crate::mpi::attributes::Attributes;
 use crate::mpi::failure::{Class, Outcome, fail};
 
 /// Bounds and layout, which are built by the same steps.
@@ -301,8 +304,28 @@ impl Datatype {
     /// `MPI_Type_dup`: the same type, in the same state of commitment. It has no name.
     #[must_use]
     pub fn dup(&self) -> Self {
+        self.dup_with(Attributes::default())
+    }
+
+    /// The same, with these attributes: what [`Attributes::copy`] gave.
+    #[must_use]
+    pub fn dup_with(&self, attributes: Attributes) -> Self {
         let contents = Contents::new(Combiner::Dup).types(std::slice::from_ref(self));
-        let origin = Origin { predefined: false, ..self.0.origin };
+        let mut copy = self.like(Origin { predefined: false, ..self.0.origin }, contents);
+        if let Some(shared) = Arc::get_mut(&mut copy.0) {
+            shared.attributes = attributes;
+        }
+        copy
+    }
+
+    /// A type made by the same constructor from the same arguments, with nothing hung on it: what
+    /// `MPI_Type_get_contents` hands out, to be freed on its own.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        self.like(self.0.origin, self.0.contents.clone())
+    }
+
+    fn like(&self, origin: Origin, contents: Contents) -> Self {
         let Ok(copy) = Self::new(Laid::of(self).parts_of_one(self, origin, contents)) else {
             unreachable!("the original has the same bounds")
         };

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::mpi::failure::{Class, Outcome, fail};
 
+/// Contexts up to here are those of the predefined communicators.
+const PREDEFINED: u32 = 12;
+
 /// What this rank may give.
 #[derive(Debug)]
 pub struct Contexts {
@@ -37,6 +40,15 @@ impl Contexts {
         }
         Ok(self.first + 4 * number)
     }
+
+    /// Context and tag for those who have nothing in common yet but this number, to agree on a
+    /// context: different ones for different numbers, as far as that can be.
+    pub(in crate::mpi) fn named(&self, number: u64) -> (u32, i32) {
+        // All contexts below those of rank 0 are nobody's.
+        let shares = u64::from(self.limit * 4 - PREDEFINED);
+        let context = PREDEFINED + ((number >> 31) % shares) as u32;
+        (context, (number & 0x7fff_ffff) as i32)
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +67,18 @@ mod tests {
                 }
                 let last = contexts.first + 4 * (contexts.limit - 1) + 3;
                 assert!(rank + 1 == size || last < Contexts::new(rank + 1, size).first);
+            }
+        }
+    }
+
+    #[test]
+    fn contexts_by_name_are_nobody_s_and_the_same_at_all_ranks() {
+        for size in [1, 2, 7, 8, 1000] {
+            let all: Vec<_> = (0..size).map(|rank| Contexts::new(rank, size)).collect();
+            for number in (0..1000).map(|it: u64| it.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
+                let (context, tag) = all[0].named(number);
+                assert!((PREDEFINED..all[0].first).contains(&context) && tag >= 0);
+                assert!(all.iter().all(|it| it.named(number) == (context, tag)));
             }
         }
     }

@@ -75,12 +75,18 @@ impl<'a> Buffer<'a> {
         let bytes = self.datatype.size().checked_mul(self.count);
         match bytes.and_then(|bytes| usize::try_from(bytes).ok()) {
             Some(0) => Ok(0),
-            Some(_) if self.base.is_null() && self.datatype.is_dense() => {
+            Some(_) if self.is_nowhere() => {
                 fail(Class::Buffer, "the buffer is a null pointer and its elements are not empty")
             }
             Some(bytes) => Ok(bytes),
             None => fail(Class::Count, "the message is longer than memory"),
         }
+    }
+
+    /// Whether its address is null and is not that of `MPI_BOTTOM`, from which a datatype leads to
+    /// where the elements are.
+    fn is_nowhere(&self) -> bool {
+        self.base.is_null() && self.datatype.is_dense() && self.datatype.lb() == 0
     }
 
     /// Its bytes, when they lie in one piece.

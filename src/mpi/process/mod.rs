@@ -5,12 +5,16 @@
 
 mod buffered;
 mod collective;
+mod communicators;
 mod context;
+mod intercommunicators;
 mod internal;
 mod message;
 mod partitioned;
 mod persistent;
 mod sendrecv;
+mod split;
+mod topologies;
 mod wait;
 
 use std::sync::Arc;
@@ -19,7 +23,7 @@ use std::sync::atomic::AtomicU32;
 use context::Contexts;
 
 use super::Error;
-use super::comm::{Comm, Parts};
+use super::comm::{Comm, Parts, Traits};
 use super::errhandler::Errhandler;
 use super::failure::{Class, Failure, Outcome};
 use super::group::Group;
@@ -33,7 +37,10 @@ use crate::progress::Engine;
 use crate::proto::{Key, Slots, Taken};
 
 pub use buffered::{Attached, Attachment, OVERHEAD};
+pub use communicators::ASSERTIONS;
+pub use intercommunicators::Peer;
 pub use message::{Buffer, Message, Mode};
+pub use split::Kind;
 pub use wait::Ended;
 
 /// Context of `MPI_COMM_WORLD`.
@@ -88,11 +95,13 @@ impl Process {
         let all = Arc::new(Group::new((0..size).collect(), rank));
         let me = Arc::new(Group::new([rank].into(), rank));
         let comm = |context, local: Arc<Group>, shape| {
-            let errhandler = Errhandler::Fatal;
-            Comm::new(Parts { context, local, remote: None, shape, inside: None, errhandler })
+            let traits = Traits::plain(Errhandler::Fatal);
+            Comm::new(Parts { context, local, remote: None, shape, inside: None, traits })
         };
         let world = comm(WORLD_CONTEXT, all, Shape::new(rank, &hosts, cores));
         let own = comm(SELF_CONTEXT, me, Shape::new(0, &[0], cores));
+        world.set_name("MPI_COMM_WORLD");
+        own.set_name("MPI_COMM_SELF");
         let (requests, messages) = (Slots::default(), Slots::default());
         let core =
             Core { engine, requests, tasks: Vec::new(), messages, buffer: Arc::default(), kvs };
@@ -177,25 +186,16 @@ impl Process {
         &self.contexts
     }
 
-    /// A communicator of these groups, of which the local one has this rank.
+    /// Ranks by host, as seen by this rank, which is among them.
     ///
     /// # Errors
-    /// When this rank is not a member.
-    pub(super) fn communicator(
-        &self,
-        context: u32,
-        local: Arc<Group>,
-        remote: Option<Arc<Group>>,
-        inside: Option<Arc<Comm>>,
-        errhandler: Errhandler,
-    ) -> Outcome<Arc<Comm>> {
-        let Some(rank) = local.rank() else {
+    /// `MPI_ERR_GROUP` when it is not.
+    pub(super) fn shape(&self, members: &[u32]) -> Outcome<Shape> {
+        let Some(rank) = members.iter().position(|&world| world == self.rank) else {
             return Err(Failure::new(Class::Group, "this process is not in the group"));
         };
-        let hosts: Vec<u32> =
-            local.members().iter().map(|&world| self.hosts[world as usize]).collect();
-        let shape = Shape::new(rank, &hosts, self.cores);
-        Ok(Comm::new(Parts { context, local, remote, shape, inside, errhandler }))
+        let hosts: Vec<u32> = members.iter().map(|&world| self.hosts[world as usize]).collect();
+        Ok(Shape::new(rank as u32, &hosts, self.cores))
     }
 
     /// Ends the whole job with this exit code (`MPI_Abort`). The caller should exit soon after.

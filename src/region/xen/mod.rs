@@ -141,6 +141,7 @@ mod tests {
         let mut invitation = Invitation {
             identity: Identity::fresh(layout, 0).unwrap(),
             domain: None,
+            port: 0,
             references: vec![1; layout.total_bytes() / PAGE],
         };
         let said = map(directory.path(), 2, &invitation, 1).unwrap_err().to_string();

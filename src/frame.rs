@@ -109,6 +109,13 @@ impl Payload for &[u8] {
 pub const WIRE_LEN: usize = 48;
 
 impl Header {
+    /// Whether a message begins with this frame.
+    #[inline]
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        matches!(self.kind, Kind::Eager | Kind::Rts)
+    }
+
     /// The header as it stands on a stream; `ack` is the number of the next frame the sender of
     /// this one expects.
     #[must_use]

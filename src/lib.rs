@@ -40,6 +40,7 @@
 //! | [`net`] | TCP: who is at the other end, one connection per pair, frames |
 //! | [`doorbell`] | sleeping, and waking who sleeps |
 //! | [`region`] | shared memory of every kind; the only door to shared bytes |
+//! | [`tally`] | counters |
 //! | [`frame`], [`config`] | the header that every frame carries; settings |
 //! | [`launch`] | how ranks are started and find each other (PMI, PMIx) |
 //! | [`detect`] | which hypervisor or container this is, with the evidence |
@@ -64,6 +65,7 @@ pub mod proto;
 pub mod region;
 pub mod report;
 pub mod ring;
+pub mod tally;
 
 pub use mpi::{Communicator, Error, Job, Op, Source, Status, Tag, init};
 

@@ -22,6 +22,7 @@ pub mod select;
 pub mod share;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use card::Card;
@@ -37,6 +38,7 @@ use crate::net::{Net, SendState};
 use crate::region::PeerSection;
 pub use crate::ring::{Consumer, Incoming as RingFrame};
 use crate::ring::{Producer, Pushed};
+use crate::tally::Tally;
 
 /// A frame of which the socket took only a part, and must take the rest first.
 #[derive(Debug)]
@@ -183,6 +185,8 @@ pub struct Links {
     peers: Vec<Peer>,
     /// Rings to read, those in use.
     pub inputs: Vec<RingIn>,
+    /// What is counted.
+    pub tally: Arc<Tally>,
     /// Peers with control messages to send.
     dirty: Vec<u32>,
     /// Peers being connected or proved.
@@ -207,6 +211,7 @@ impl Links {
             look_due: None,
             peers,
             inputs: Vec::new(),
+            tally: Arc::default(),
             dirty: Vec::new(),
             unsettled: Vec::new(),
             tcp_peers: 0,
@@ -376,6 +381,7 @@ impl Links {
             return Ok(());
         }
         if matches!(at.state, State::Ring(_)) {
+            self.tally.fallbacks.add(1);
             self.journal.note(format!("the ring with rank {peer} is given up: {why}"));
         }
         let at = &mut self.peers[peer as usize];
@@ -488,8 +494,10 @@ impl Links {
             State::Ring(ring) => match ring.producer.push(header, payload) {
                 Ok(Pushed::Done) => {
                     let keeps = ring.keeps;
-                    if ring.ringer.ring_if_armed() == Ring::SendByte {
-                        self.ring_by_byte(peer, net);
+                    match ring.ringer.ring_if_armed() {
+                        Ring::Awake | Ring::AlreadyRung => {}
+                        Ring::Rung => self.tally.doorbells.add(1),
+                        Ring::SendByte => self.ring_by_byte(peer, net),
                     }
                     if keeps { Sent::Kept } else { Sent::Done }
                 }
@@ -504,6 +512,7 @@ impl Links {
     /// At once: the caller may not come back soon.
     #[cold]
     fn ring_by_byte(&mut self, peer: u32, net: &mut Net) {
+        self.tally.doorbells.add(1);
         self.say(peer, &Control::Doorbell);
         self.flush_peer(peer, net);
     }
@@ -558,9 +567,12 @@ impl Links {
     /// Wakes a peer that may wait for room in its ring, after we read some.
     #[inline]
     pub fn ring(&mut self, peer: u32) {
-        if let State::Ring(ring) = &mut self.peers[peer as usize].state
-            && ring.ringer.ring_if_armed() == Ring::SendByte
-        {
+        let State::Ring(ring) = &mut self.peers[peer as usize].state else { return };
+        let rung = ring.ringer.ring_if_armed();
+        if matches!(rung, Ring::Rung | Ring::SendByte) {
+            self.tally.doorbells.add(1);
+        }
+        if rung == Ring::SendByte {
             self.say(peer, &Control::Doorbell);
         }
     }

@@ -32,7 +32,9 @@ impl Inbox<'_> {
     }
 
     /// After a frame: what is to be acknowledged, and what is to be answered.
-    fn close(&mut self, peer: u32, bytes: usize) {
+    fn close(&mut self, peer: u32, header: &Header) {
+        let bytes = header.len as usize;
+        self.links.tally.tcp.received.frame(header.begins(), bytes);
         self.links.received(peer, self.endpoint.expected(peer), Some(bytes));
         if self.endpoint.has_work(peer) && !self.pending.contains(&peer) {
             self.pending.push(peer);
@@ -88,7 +90,7 @@ impl Sink for Inbox<'_> {
         }
         let header = self.open(peer, wire)?;
         self.endpoint.arrive(peer, &header, &payload).map_err(|fault| fault.to_string())?;
-        self.close(peer, payload.len());
+        self.close(peer, &header);
         Ok(())
     }
 
@@ -109,7 +111,7 @@ impl Sink for Inbox<'_> {
             return Err("a receive ended while its message was arriving".to_owned());
         }
         self.endpoint.arrived_directly(peer, &header).map_err(|fault| fault.to_string())?;
-        self.close(peer, header.len as usize);
+        self.close(peer, &header);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ mod vanishing;
 pub mod wait;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use buffers::{Incoming, Layout, Outgoing};
@@ -22,6 +23,7 @@ use crate::net::Net;
 use crate::proto::{
     self, Endpoint, Error, Key, Limits, Mode, Offer, Paths, Pattern, Received, Taken,
 };
+use crate::tally::Tally;
 
 /// Frames taken from one ring before others get their turn.
 const RING_BUDGET: u32 = 64;
@@ -47,6 +49,12 @@ const RING_LIMITS: Limits =
 const TCP_LIMITS: Limits =
     Limits { eager_max: 128 << 10, head_max: 256 << 10, piece: (64 << 10, 256 << 10) };
 
+/// Longest messages that are sent without asking, through rings and over TCP, in bytes.
+#[must_use]
+pub const fn eager_max() -> (usize, usize) {
+    (RING_LIMITS.eager_max, TCP_LIMITS.eager_max)
+}
+
 /// The engine of one rank.
 pub struct Engine {
     me: u32,
@@ -64,7 +72,6 @@ pub struct Engine {
     net_due: u32,
     /// Looks at the sockets in a row that found nothing.
     net_cool: u32,
-    stats: Stats,
 }
 
 /// What happened so far.
@@ -96,8 +103,14 @@ impl Paths for Ways<'_> {
     #[inline]
     fn offer(&mut self, peer: u32, header: &Header, payload: &[u8]) -> Offer {
         match self.links.send(peer, header, payload, self.net) {
-            Sent::Done => Offer::Taken,
-            Sent::Kept => Offer::Kept,
+            Sent::Done => {
+                self.count(peer, header);
+                Offer::Taken
+            }
+            Sent::Kept => {
+                self.count(peer, header);
+                Offer::Kept
+            }
             Sent::Later => Offer::Later,
             Sent::Fault => {
                 let why = "the peer's read position in our ring is impossible".to_owned();
@@ -105,6 +118,15 @@ impl Paths for Ways<'_> {
                 Offer::Later
             }
         }
+    }
+}
+
+impl Ways<'_> {
+    #[inline]
+    fn count(&self, peer: u32, header: &Header) {
+        let tally = &self.links.tally;
+        let path = if self.links.is_ring(peer) { &tally.ring } else { &tally.tcp };
+        path.sent.frame(header.begins(), header.len as usize);
     }
 }
 
@@ -121,13 +143,15 @@ impl Engine {
         me: u32,
         size: u32,
         config: proto::Config,
-        links: Links,
+        mut links: Links,
         net: Net,
         waiter: Waiter,
     ) -> Self {
+        let endpoint = Endpoint::new(me, size, config);
+        links.tally = Arc::clone(endpoint.tally());
         Self {
             me,
-            endpoint: Endpoint::new(me, size, config),
+            endpoint,
             links,
             net,
             waiter,
@@ -136,7 +160,6 @@ impl Engine {
             strangers: Vec::new(),
             net_due: 0,
             net_cool: 0,
-            stats: Stats::default(),
         }
     }
 
@@ -167,7 +190,14 @@ impl Engine {
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats
+        let tally = self.tally();
+        Stats { sleeps: tally.sleeps.get(), yields: tally.yields.get() }
+    }
+
+    /// What is counted; readable at any time and from anywhere.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.links.tally
     }
 
     /// Sends a short message at once, if that is possible. False when [`Engine::send`] is to be
@@ -349,7 +379,7 @@ impl Engine {
         match self.waiter.next(idle) {
             Step::Spin => std::hint::spin_loop(),
             Step::Yield => {
-                self.stats.yields += 1;
+                self.links.tally.yields.add(1);
                 self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
                 std::thread::yield_now();
             }
@@ -436,6 +466,8 @@ impl Engine {
                 fault = Some(why);
                 break;
             }
+            let (begins, len) = (incoming.header.begins(), incoming.header.len as usize);
+            self.links.tally.ring.received.frame(begins, len);
             published |= input.consumer.release(incoming);
             taken += 1;
         }

@@ -10,7 +10,7 @@ impl Engine {
     /// had something; what is in the rings is for the next pass to see.
     #[cold]
     pub(super) fn sleep(&mut self, longest: Duration) -> bool {
-        self.stats.sleeps += 1;
+        self.links.tally.sleeps.add(1);
         self.meet_strangers();
         self.links.acknowledge_all();
         self.links.flush(&mut self.net);

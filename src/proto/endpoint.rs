@@ -12,6 +12,7 @@ use super::{
     Slots, Taken, control,
 };
 use crate::frame::{Header, Kind, Payload};
+use crate::tally::Tally;
 
 /// The paths to all peers, as the endpoint sees them.
 pub trait Paths {
@@ -60,6 +61,7 @@ pub struct Endpoint<S, R> {
     pub(super) matcher: Matcher,
     /// Some peer failed, so that a receive from anyone may wait for ever.
     pub(super) failure: Option<(u32, Arc<str>)>,
+    pub(super) tally: Arc<Tally>,
 }
 
 impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
@@ -75,7 +77,14 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             unexpected: Slots::default(),
             matcher: Matcher::default(),
             failure: None,
+            tally: Arc::default(),
         }
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Number of ranks.
@@ -439,7 +448,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     pub fn resume(&mut self, peer: u32, next: u32) -> Result<(), Fault> {
         let sending = &mut self.peers[peer as usize].sending;
         sending.acknowledge(next)?;
-        sending.rewind();
+        self.tally.repeated.add(sending.rewind());
         Ok(())
     }
 

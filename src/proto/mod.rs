@@ -2,7 +2,7 @@
 //!
 //! An [`Endpoint`] is given sends, receives and the frames that arrive, and offers frames to its
 //! [`Paths`]. It matches messages, chooses eager or rendezvous, numbers frames, keeps what is not
-//! acknowledged, and limits what waits unexpected. It may use [`crate::frame`] and nothing else;
+//! acknowledged, and limits what waits unexpected. It may use [`crate::frame`] and counters, and nothing else;
 //! sockets, shared memory and time must never reach it, so that two or many endpoints run in
 //! simulated time in a test, and every run of it is a seed.
 //!

@@ -133,7 +133,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         payload.copy_to(0, &mut data);
         let entry = Unexpected { envelope, total, head, data, send, own: None };
         let cost = entry.cost();
-        let key = self.unexpected.insert(entry);
+        let key = self.keep_unexpected(entry);
         self.matcher.wait(envelope, key.0);
         let from = &mut self.peers[peer as usize];
         from.unexpected_count += 1;
@@ -202,7 +202,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
 
     /// A posted receive takes a message that waited for it.
     pub(super) fn adopt(&mut self, key: Key, envelope: Envelope, waiting: Key) {
-        let Some(entry) = self.unexpected.remove(waiting) else {
+        let Some(entry) = self.release_unexpected(waiting) else {
             return;
         };
         if let Some(own) = entry.own {
@@ -217,6 +217,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             if from.open.is_some_and(|open| open.is(waiting)) {
                 from.open = None;
             }
+        } else {
+            self.tally.own.received.frame(true, entry.total);
         }
         let Unexpected { total, head, data, send, .. } = entry;
         let arriving = Arriving { envelope, total, got: 0, head, send };
@@ -265,6 +267,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
                     from.open = None;
                 }
                 from.unexpected_bytes += payload.len();
+                self.tally.unexpected_bytes.rise(payload.len() as u64);
                 self.throttle(peer);
             }
         }
@@ -374,7 +377,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let found = found.map(|(key, entry)| (key, entry.envelope, entry.cost()));
         if let Some((key, envelope, bytes)) = found {
             self.matcher.forget_waiting(&envelope, key.0);
-            self.unexpected.remove(key);
+            self.release_unexpected(key);
             let from = &mut self.peers[peer as usize];
             from.unexpected_count -= 1;
             from.unexpected_bytes -= bytes;
@@ -382,6 +385,19 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let answer = control(Kind::Cancelled, header.id, 0, u32::from(found.is_some()));
         self.peers[peer as usize].sending.push(answer, Kept::Empty);
         Ok(())
+    }
+
+    pub(super) fn keep_unexpected(&mut self, entry: Unexpected) -> Key {
+        self.tally.unexpected.rise(1);
+        self.tally.unexpected_bytes.rise(entry.data.len() as u64);
+        self.unexpected.insert(entry)
+    }
+
+    pub(super) fn release_unexpected(&mut self, key: Key) -> Option<Unexpected> {
+        let entry = self.unexpected.remove(key)?;
+        self.tally.unexpected.fall(1);
+        self.tally.unexpected_bytes.fall(entry.data.len() as u64);
+        Some(entry)
     }
 
     /// Asks the peer for headers only when too much of it waits, and lifts that again.
@@ -414,7 +430,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             .collect();
         for (key, envelope, bytes) in gone {
             self.matcher.forget_waiting(&envelope, key.0);
-            self.unexpected.remove(key);
+            self.release_unexpected(key);
             let from = &mut self.peers[peer as usize];
             from.unexpected_count -= 1;
             from.unexpected_bytes -= bytes;

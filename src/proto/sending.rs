@@ -187,6 +187,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         };
         let envelope = Envelope { context: send.context, source: self.rank, tag: send.tag };
         let total = send.buffer.len();
+        self.tally.own.sent.frame(true, total);
         if let Some(receive) = self.matcher.take_posted(&envelope) {
             self.copy_own(key, Key(receive), envelope);
             return;
@@ -199,7 +200,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             unexpected.own = Some(key);
             send.state = SendState::Own;
         }
-        let waiting = self.unexpected.insert(unexpected);
+        let waiting = self.keep_unexpected(unexpected);
         self.matcher.wait(envelope, waiting.0);
     }
 
@@ -219,6 +220,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
         receive.finish(envelope, total);
         send.state = SendState::Done(Ok(()));
+        self.tally.own.received.frame(true, total);
     }
 
     pub(super) fn cancel_own(&mut self, key: Key) {
@@ -228,7 +230,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             return;
         };
         self.matcher.forget_waiting(&envelope, waiting.0);
-        self.unexpected.remove(waiting);
+        self.release_unexpected(waiting);
         if let Some(send) = self.sends.get_mut(key) {
             send.state = SendState::Done(Err(Error::Cancelled));
         }

@@ -137,8 +137,10 @@ impl Sending {
     }
 
     /// Everything that is not acknowledged goes out again, on whatever path there is now.
-    pub(super) fn rewind(&mut self) {
+    pub(super) fn rewind(&mut self) -> u64 {
+        let again = self.sent - self.acked;
         self.sent = self.acked;
+        again
     }
 
     /// Frames kept, and bytes kept in copies.

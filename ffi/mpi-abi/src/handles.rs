@@ -121,6 +121,21 @@ impl<T: Clone> Table<T> {
         found.map_or_else(|| self.missing(handle), Ok)
     }
 
+    /// Takes all handles back, and gives what they stood for.
+    pub(crate) fn clear(&self) -> Vec<T> {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let Slots { places, free } = &mut *slots;
+        let mut values = Vec::new();
+        for (index, place) in places.iter_mut().enumerate() {
+            if let Some(value) = place.value.take() {
+                place.generation = (place.generation + 1) % GENERATIONS;
+                free.push(index);
+                values.push(value);
+            }
+        }
+        values
+    }
+
     #[cold]
     fn missing(&self, handle: Handle) -> Outcome<T> {
         let Handle(number) = handle;

@@ -9,6 +9,7 @@ use cohost::mpi::datatype::{Basic, Datatype};
 use cohost::mpi::errhandler::Errhandler;
 use cohost::mpi::failure::{Class, Outcome, fail};
 use cohost::mpi::process::Process;
+use cohost::mpi::tools::Settings;
 use cohost::proto::Key;
 
 use crate::args::{Handle, Status};
@@ -17,6 +18,8 @@ use crate::constants::{
 };
 use crate::handles::{self, Shared, Table};
 
+/// Settings, which tools may change until the job is joined.
+pub(crate) static SETTINGS: Settings = Settings::new();
 /// Set when the job is joined, and never again.
 static PROCESS: OnceLock<Process> = OnceLock::new();
 
@@ -69,7 +72,7 @@ pub(crate) fn join(threads: bool) -> Outcome<&'static Process> {
     if let Some(process) = PROCESS.get() {
         return Ok(process);
     }
-    let process = Process::from_environment(threads)?;
+    let process = Process::with_settings(SETTINGS.fix()?, threads)?;
     process.world().handle.store(MPI_COMM_WORLD.0, Ordering::Relaxed);
     process.own().handle.store(MPI_COMM_SELF.0, Ordering::Relaxed);
     Ok(PROCESS.get_or_init(|| process))

@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::launch::{Bootstrap, Kvs, bootstrap};
 use crate::progress::Engine;
 use crate::proto::{Key, Slots, Taken};
+use crate::tally::Tally;
 
 pub use buffered::{Attached, Attachment, OVERHEAD};
 pub use communicators::ASSERTIONS;
@@ -75,6 +76,7 @@ pub struct Process {
     world: Arc<Comm>,
     own: Arc<Comm>,
     contexts: Contexts,
+    tally: Arc<Tally>,
     /// Number of the next key for attributes.
     pub next_keyval: AtomicU32,
 }
@@ -100,6 +102,7 @@ impl Process {
         };
         let world = comm(WORLD_CONTEXT, all, Shape::new(rank, &hosts, cores));
         let own = comm(SELF_CONTEXT, me, Shape::new(0, &[0], cores));
+        let tally = Arc::clone(engine.tally());
         world.set_name("MPI_COMM_WORLD");
         own.set_name("MPI_COMM_SELF");
         let (requests, messages) = (Slots::default(), Slots::default());
@@ -115,6 +118,7 @@ impl Process {
             world,
             own,
             contexts: Contexts::new(rank, size),
+            tally,
             next_keyval: AtomicU32::new(0),
         })
     }
@@ -125,8 +129,22 @@ impl Process {
     /// # Errors
     /// As for [`Process::join`], and when the environment makes no sense.
     pub fn from_environment(threads: bool) -> Outcome<Self> {
-        let joined = || Self::join(bootstrap()?, Config::from_env()?, threads);
+        Self::with_settings(Config::from_env().map_err(Error::from)?, threads)
+    }
+
+    /// The same with these settings.
+    ///
+    /// # Errors
+    /// As for [`Process::join`], and when the launcher's part of the environment makes no sense.
+    pub fn with_settings(config: Config, threads: bool) -> Outcome<Self> {
+        let joined = || Self::join(bootstrap()?, config, threads);
         Ok(joined()?)
+    }
+
+    /// What is counted; readable by any thread at any time.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// `MPI_COMM_WORLD`.

@@ -1,4 +1,4 @@
-//! Handles as integers, and the ABI (MPI 5.0, 19 and 20). The numbers of handles stay below 2^31,
+//! Handles as integers (MPI 5.0, 20). The numbers of handles stay below 2^31,
 //! so that an integer is the handle itself.
 
 #![allow(
@@ -10,18 +10,7 @@
 
 use std::ffi::c_int;
 
-use cohost::mpi::failure::Outcome;
-
 use crate::args::Handle;
-use crate::constants::{MPI_ABI_SUBVERSION, MPI_ABI_VERSION};
-
-pub(crate) unsafe fn abi_get_version(abi_major: *mut c_int, abi_minor: *mut c_int) -> Outcome<()> {
-    // SAFETY: the application gives addresses to write to.
-    unsafe { *abi_major = MPI_ABI_VERSION };
-    // SAFETY: as above.
-    unsafe { *abi_minor = MPI_ABI_SUBVERSION };
-    Ok(())
-}
 
 fn to_int(handle: Handle) -> c_int {
     handle.0 as c_int

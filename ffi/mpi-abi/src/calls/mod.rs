@@ -2,6 +2,7 @@
 
 #![allow(clippy::too_many_arguments, reason = "the arguments are the standard's")]
 
+mod abi;
 mod attributes;
 mod buffer;
 mod collective;
@@ -11,6 +12,8 @@ mod datatype;
 mod env;
 mod errors;
 mod external;
+mod group;
+mod hardware;
 mod info;
 mod init;
 mod language;
@@ -18,7 +21,15 @@ mod op;
 mod p2p;
 mod pack;
 mod request;
+mod sessions;
+mod tools;
+mod tools_cvar;
+mod tools_event;
+mod tools_pvar;
+mod topology;
+mod win_file;
 
+pub(crate) use abi::*;
 pub(crate) use attributes::*;
 pub(crate) use buffer::*;
 pub(crate) use collective::*;
@@ -28,6 +39,8 @@ pub(crate) use datatype::*;
 pub(crate) use env::*;
 pub(crate) use errors::*;
 pub(crate) use external::*;
+pub(crate) use group::*;
+pub(crate) use hardware::*;
 pub(crate) use info::*;
 pub(crate) use init::*;
 pub(crate) use language::*;
@@ -35,3 +48,10 @@ pub(crate) use op::*;
 pub(crate) use p2p::*;
 pub(crate) use pack::*;
 pub(crate) use request::*;
+pub(crate) use sessions::*;
+pub(crate) use tools::*;
+pub(crate) use tools_cvar::*;
+pub(crate) use tools_event::*;
+pub(crate) use tools_pvar::*;
+pub(crate) use topology::*;
+pub(crate) use win_file::*;

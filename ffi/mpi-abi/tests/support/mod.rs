@@ -5,6 +5,8 @@
 #[path = "../../generate/mod.rs"]
 pub mod generate;
 
+pub mod programs;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

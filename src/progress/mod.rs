@@ -373,22 +373,37 @@ impl Engine {
         }
     }
 
-    /// After a pass without progress: spins, yields or sleeps, as is due in this wait.
+    /// After a pass without progress: spins, yields or sleeps, as is due in this wait. True when it
+    /// slept.
     #[inline]
-    pub fn rest(&mut self, idle: &mut Idle, longest_nap: Duration) {
+    pub fn rest(&mut self, idle: &mut Idle, longest_nap: Duration) -> bool {
         match self.waiter.next(idle) {
-            Step::Spin => std::hint::spin_loop(),
+            Step::Spin => {
+                std::hint::spin_loop();
+                false
+            }
             Step::Yield => {
                 self.links.tally.yields.add(1);
                 self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
                 std::thread::yield_now();
+                false
             }
             Step::Sleep(longest) => {
                 if self.sleep(longest.min(longest_nap)) {
                     *idle = Idle::default();
                 }
+                true
             }
         }
+    }
+
+    /// What ends a sleep at the sockets from another thread; for threads that want the engine.
+    /// Without it, such a thread waits for the end of the nap.
+    #[must_use]
+    pub fn kick(&self) -> Option<Box<dyn Fn() + Send + Sync>> {
+        let waker = self.net.waker().ok()?;
+        // When it fails, the nap ends by itself.
+        Some(Box::new(move || drop(waker.wake())))
     }
 
     /// One pass over all paths. True when anything moved.

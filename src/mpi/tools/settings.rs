@@ -187,7 +187,10 @@ pub const SETTINGS: &[Setting] = &[
         group: Group::Paths,
         scope: Scope::Local,
         read: |config| choice(config.host),
-        write: Some(|config, value| Some(config.host = chosen(value)?)),
+        write: Some(|config, value| {
+            config.host = chosen(value)?;
+            Some(())
+        }),
     },
     Setting {
         name: "cohost_vm",
@@ -196,7 +199,10 @@ pub const SETTINGS: &[Setting] = &[
         group: Group::Paths,
         scope: Scope::Local,
         read: |config| choice(config.vm),
-        write: Some(|config, value| Some(config.vm = chosen(value)?)),
+        write: Some(|config, value| {
+            config.vm = chosen(value)?;
+            Some(())
+        }),
     },
     constant!(
         "cohost_ring_eager_max",

@@ -15,7 +15,7 @@ use cohost::region::device::{Device, LeaseTime, Wanted};
 use cohost::region::discover::discover;
 use cohost::region::ivshmem;
 use cohost::region::layout::PAGE;
-use cohost::region::vfio::Registers as _;
+use cohost::region::vfio::Registers;
 use cohost::region::xen::{self, Invitation};
 use cohost::region::{Geometry, Identity, OwnSection, PeerSection};
 

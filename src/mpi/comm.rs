@@ -189,14 +189,6 @@ impl Comm {
         (self.calls.fetch_add(1, Ordering::Relaxed) & 0x7fff_ffff).cast_signed()
     }
 
-    /// Its neighbors in its topology, if it has one.
-    #[must_use]
-    pub fn neighborhood(&self) -> Option<Arc<Neighborhood>> {
-        let topology = self.topology.get()?;
-        let make = || Arc::new(topology.neighborhood(self.rank));
-        Some(Arc::clone(self.neighborhood.get_or_init(make)))
-    }
-
     /// Its name; empty when none was given.
     #[must_use]
     pub fn name(&self) -> String {
@@ -220,6 +212,14 @@ impl Comm {
             _ => Comparison::Unequal,
         };
         self.local.compare(&other.local).max(remote).max(Comparison::Congruent)
+    }
+
+    /// Its neighbors in its topology, if it has one.
+    #[must_use]
+    pub fn neighborhood(&self) -> Option<Arc<Neighborhood>> {
+        let topology = self.topology.get()?;
+        let make = || Arc::new(topology.neighborhood(self.rank));
+        Some(Arc::clone(self.neighborhood.get_or_init(make)))
     }
 
     /// Its error handler.

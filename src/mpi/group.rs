@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::failure::{Class, Outcome, fail};
+use super::process::Attachment;
 
 mod sets;
 
@@ -14,6 +15,8 @@ pub struct Group {
     pub handle: AtomicUsize,
     members: Arc<[u32]>,
     rank: Option<u32>,
+    /// The buffer for buffered sends of the session that it comes from, if it comes from one.
+    buffer: Option<Arc<Attachment>>,
 }
 
 /// How two groups or communicators compare.
@@ -34,7 +37,25 @@ impl Group {
     #[must_use]
     pub fn new(members: Arc<[u32]>, me: u32) -> Self {
         let rank = members.iter().position(|&world| world == me).map(|rank| rank as u32);
-        Self { handle: AtomicUsize::new(0), members, rank }
+        Self { handle: AtomicUsize::new(0), members, rank, buffer: None }
+    }
+
+    /// Another group of the session that this one comes from.
+    #[must_use]
+    pub fn related(&self, members: Arc<[u32]>, me: u32) -> Self {
+        Self { buffer: self.buffer.clone(), ..Self::new(members, me) }
+    }
+
+    /// The same, of the session with this buffer.
+    #[must_use]
+    pub fn of_session(self, buffer: &Arc<Attachment>) -> Self {
+        Self { buffer: Some(Arc::clone(buffer)), ..self }
+    }
+
+    /// The buffer for buffered sends of its session.
+    #[must_use]
+    pub fn buffer(&self) -> Option<&Arc<Attachment>> {
+        self.buffer.as_ref()
     }
 
     /// Ranks of the world by rank here.

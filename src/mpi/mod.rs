@@ -23,6 +23,7 @@ mod reduce;
 pub mod request;
 pub mod running;
 mod scope;
+pub mod session;
 pub mod tools;
 pub mod topology;
 mod types;

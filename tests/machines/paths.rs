@@ -286,3 +286,29 @@ fn a_device_that_goes_and_comes_back_is_told_as_two_events() {
         },
     );
 }
+
+#[test]
+fn when_one_of_two_loses_its_slot_both_go_on_over_tcp() {
+    for slot in [0, 1] {
+        let shelf = Shelf::new();
+        let path = shelf.device("region", BYTES);
+        let thief = attach(&path);
+        run(
+            2,
+            |rank| on_machine(rank, &path),
+            |world| {
+                everything(world)?;
+                if world.rank() == 0 {
+                    thief.raw().store_u64(PAGE + slot * 64, 0xdead);
+                }
+                let mut over = [0_u8];
+                while over[0] == 0 {
+                    everything(world)?;
+                    let gone = u8::from(way(world, 1 - world.rank()).0 == "tcp");
+                    world.allreduce(&[gone], &mut over, cohost::mpi::Op::Min)?;
+                }
+                everything(world)
+            },
+        );
+    }
+}

@@ -177,7 +177,9 @@ fn parameters(procedure: &Procedure, form: Form) -> String {
 fn parameter(it: &Parameter, form: Form) -> String {
     let name = &it.name;
     let constant = if it.constant { "const " } else { "" };
-    let of_type = |ty: &str| match (it.columns, it.array, types::by_address(it)) {
+    // Compilers take an array for one that is there: `MPI_UNWEIGHTED` is none.
+    let array = it.array && !name.ends_with("weights");
+    let of_type = |ty: &str| match (it.columns, array, it.array || types::by_address(it)) {
         (Some(columns), ..) => format!("{constant}{ty} {name}[][{columns}]"),
         (None, true, _) => format!("{constant}{ty} {name}[]"),
         (None, false, true) => format!("{constant}{ty} *{name}"),

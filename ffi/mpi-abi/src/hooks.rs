@@ -1,5 +1,6 @@
 //! Where the entry points meet the process that MPI runs in: its state and its error handlers.
 
+use std::cell::RefCell;
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
@@ -7,6 +8,8 @@ use cohost::mpi::errhandler::Errhandler;
 use cohost::mpi::failure::{Failure, Outcome};
 
 use crate::args::Handle;
+use crate::calls::session_errhandler;
+use crate::constants::MPI_SESSION_NULL;
 use crate::enter::Scope;
 use crate::runtime;
 
@@ -55,6 +58,20 @@ pub(crate) fn state() -> State {
     world
 }
 
+thread_local! {
+    /// Whom the failure of this call goes to, if not to the handler of its scope.
+    static INSTEAD: RefCell<Option<Errhandler>> = const { RefCell::new(None) };
+}
+
+/// Fails, with a failure that is for this handler: that of an object which was not made.
+///
+/// # Errors
+/// Always.
+pub(crate) fn hand_to(handler: Errhandler, failure: Failure) -> Outcome<()> {
+    INSTEAD.set(Some(handler));
+    Err(failure)
+}
+
 /// Calls the error handler of the scope and says what the call returns (MPI 5.0, 9.3).
 pub(crate) fn raise(call: &str, scope: Scope, failure: &Failure) -> c_int {
     let code = failure.code();
@@ -63,7 +80,8 @@ pub(crate) fn raise(call: &str, scope: Scope, failure: &Failure) -> c_int {
         (Scope::Nothing, Some(comm)) => Scope::Comm(Handle(comm)),
         _ => scope,
     };
-    let (handler, object) = handler_of(scope);
+    let instead = INSTEAD.take().map(|handler| (handler, MPI_SESSION_NULL));
+    let (handler, object) = instead.unwrap_or_else(|| handler_of(scope));
     match handler {
         Errhandler::Return => code,
         Errhandler::Fatal | Errhandler::Abort => fatal(call, failure),
@@ -76,12 +94,13 @@ pub(crate) fn raise(call: &str, scope: Scope, failure: &Failure) -> c_int {
 
 /// The handler that a failure in this scope goes to, and the object that it is told of.
 fn handler_of(scope: Scope) -> (Errhandler, Handle) {
-    let comm = match scope {
+    let found = match scope {
         Scope::Comm(handle) => runtime::comm(handle).ok().map(|comm| (comm.errhandler(), handle)),
+        Scope::Session(handle) => session_errhandler(handle).map(|handler| (handler, handle)),
         Scope::File(handle) => Some((crate::calls::file_handler(), handle)),
         _ => None,
     };
-    comm.unwrap_or_else(runtime::default_errhandler)
+    found.unwrap_or_else(runtime::default_errhandler)
 }
 
 /// Ends the job with a message.

@@ -52,6 +52,7 @@ mod entries;
 mod fortran;
 mod handles;
 mod hooks;
+mod memory;
 mod runtime;
 mod text;
 

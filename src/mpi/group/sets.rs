@@ -9,12 +9,12 @@ impl Group {
     /// The group without members (`MPI_GROUP_EMPTY`).
     #[must_use]
     pub fn empty() -> Self {
-        Self::of(Vec::new(), None)
+        Self::new([].into(), u32::MAX)
     }
 
     /// A group of these ranks of the world, of which `me` is this process if it is known.
-    fn of(members: Vec<u32>, me: Option<u32>) -> Self {
-        Self::new(members.into(), me.unwrap_or(u32::MAX))
+    fn of(&self, members: Vec<u32>, me: Option<u32>) -> Self {
+        self.related(members.into(), me.unwrap_or(u32::MAX))
     }
 
     /// This process in the world, if it is a member.
@@ -77,7 +77,7 @@ impl Group {
         let first = self.set();
         let new = other.members().iter().filter(|world| !first.contains(world));
         let members = self.members().iter().chain(new).copied().collect();
-        Self::of(members, self.me().or(other.me()))
+        self.of(members, self.me().or(other.me()))
     }
 
     /// The members that are members of `other` as well.
@@ -96,7 +96,7 @@ impl Group {
 
     fn filtered(&self, keep: impl Fn(u32) -> bool) -> Self {
         let members = self.members().iter().copied().filter(|&world| keep(world)).collect();
-        Self::of(members, self.me())
+        self.of(members, self.me())
     }
 
     /// The ranks of the world of different ranks here.
@@ -114,7 +114,7 @@ impl Group {
     /// # Errors
     /// `MPI_ERR_RANK` when there is no such rank, or it is named twice.
     pub fn include(&self, ranks: &[i32]) -> Outcome<Self> {
-        Ok(Self::of(self.distinct(ranks)?, self.me()))
+        Ok(self.of(self.distinct(ranks)?, self.me()))
     }
 
     /// The members without those with these ranks.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Process;
 use super::internal::Circle;
-use crate::coll;
+use crate::coll::{self, Shape};
 use crate::mpi::comm::{COLLECTIVE, Comm, FOUNDING, Parts, Traits};
 use crate::mpi::errhandler::Errhandler;
 use crate::mpi::failure::{Class, Failure, Outcome, fail};
@@ -54,7 +54,7 @@ impl Grant {
 }
 
 /// The hints among these that are kept.
-fn hints(given: Vec<(String, String)>) -> Vec<(String, String)> {
+pub(super) fn hints(given: Vec<(String, String)>) -> Vec<(String, String)> {
     let kept = |(key, value): &(String, String)| {
         ASSERTIONS.contains(&key.as_str()) && ["true", "false"].contains(&value.as_str())
     };
@@ -74,7 +74,7 @@ impl Process {
     pub(super) fn all_of(&self, comm: &Comm) -> Outcome<Circle> {
         let Some(remote) = comm.remote() else {
             let route = self.route(comm, Arc::clone(comm.everyone()));
-            return Ok(Circle { shape: (**comm.shape()).clone(), route });
+            return Ok(Circle { shape: Shape::clone(comm.shape()), route });
         };
         let (mine, theirs) = (comm.local().members(), remote.members());
         let (first, then) =
@@ -191,7 +191,7 @@ impl Process {
         members: Arc<[u32]>,
         traits: Traits,
     ) -> Outcome<Option<Arc<Comm>>> {
-        let group = Arc::new(Group::new(members, self.rank()));
+        let group = Arc::new(comm.local().related(members, self.rank()));
         if group.rank().is_none() {
             comm.next_call();
             return Ok(None);
@@ -231,7 +231,7 @@ impl Process {
         let shape = self.shape(&members)?;
         let route = Route { group: Arc::clone(&members), context: comm.context() + FOUNDING, tag };
         let grant = self.grant(Circle { shape, route })?;
-        let local = Arc::new(Group::new(members, self.rank()));
+        let local = Arc::new(comm.local().related(members, self.rank()));
         self.found(grant, local, None, Traits::plain(comm.errhandler())).map(Some)
     }
 
@@ -250,7 +250,7 @@ impl Process {
         if group.size() == 0 {
             return Ok(None);
         }
-        let local = Arc::new(Group::new(Arc::clone(group.members()), self.rank()));
+        let local = Arc::new(group.related(Arc::clone(group.members()), self.rank()));
         let grant = self.grant(self.named(local.members(), name)?)?;
         let traits = Traits { hints: hints(given), ..Traits::plain(errhandler) };
         self.found(grant, local, None, traits).map(Some)

@@ -12,9 +12,10 @@ use crate::mpi::group::Group;
 
 /// What the leader of a local group knows of the other leader: a communicator, the rank in it, and
 /// the tag of their messages.
-pub struct Peer<'a> {
+#[derive(Debug)]
+pub struct Peer {
     /// With both leaders.
-    pub comm: &'a Comm,
+    pub comm: Arc<Comm>,
     /// Rank of the other.
     pub rank: i32,
     /// Tag of the messages of both.
@@ -59,7 +60,7 @@ impl Process {
         &self,
         local: &Comm,
         leader: i32,
-        peer: impl FnOnce() -> Outcome<Peer<'static>>,
+        peer: impl FnOnce() -> Outcome<Peer>,
     ) -> Outcome<Arc<Comm>> {
         intra(local)?;
         local.local().world_rank(leader)?;
@@ -78,7 +79,7 @@ impl Process {
     }
 
     /// What leaders tell each other: contexts and group. Gives both contexts and the other group.
-    fn introduce(&self, local: &Comm, peer: &Peer<'_>) -> Outcome<Vec<u8>> {
+    fn introduce(&self, local: &Comm, peer: &Peer) -> Outcome<Vec<u8>> {
         let Some(world) = peer.comm.destination(peer.rank, peer.tag)? else {
             return fail(Class::Rank, "the remote leader is MPI_PROC_NULL");
         };
@@ -108,7 +109,8 @@ impl Process {
         let (first, then) = if mine[0] < theirs[0] { (mine, theirs) } else { (theirs, mine) };
         let all: Arc<[u32]> = first.iter().chain(&then[..]).copied().collect();
         let grant = self.grant(self.named(&all, name)?)?;
-        let group = |members: &Arc<[u32]>| Arc::new(Group::new(Arc::clone(members), self.rank()));
+        let group =
+            |members: &Arc<[u32]>| Arc::new(local.related(Arc::clone(members), self.rank()));
         self.found(grant, group(mine), Some(group(theirs)), Traits::plain(errhandler))
     }
 
@@ -126,7 +128,7 @@ impl Process {
         let (first, then) = if first { (mine, others) } else { (others, mine) };
         let members: Arc<[u32]> = first.iter().chain(&then[..]).copied().collect();
         let grant = self.grant(self.some_of(comm, &members)?)?;
-        let group = Arc::new(Group::new(members, self.rank()));
+        let group = Arc::new(comm.local().related(members, self.rank()));
         self.found(grant, group, None, Traits::plain(comm.errhandler()))
     }
 
@@ -144,7 +146,8 @@ impl Process {
         mine: &Arc<[u32]>,
         theirs: &Arc<[u32]>,
     ) -> Outcome<Option<Arc<Comm>>> {
-        let group = |members: &Arc<[u32]>| Arc::new(Group::new(Arc::clone(members), self.rank()));
+        let group =
+            |members: &Arc<[u32]>| Arc::new(comm.local().related(Arc::clone(members), self.rank()));
         let (local, remote) = (group(mine), group(theirs));
         if local.rank().is_none() || remote.size() == 0 {
             comm.next_call();

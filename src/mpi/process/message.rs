@@ -178,7 +178,8 @@ impl Core {
             // SAFETY: read only within this call.
             let copy = unsafe { buffer.packed() }?;
             let own = comm.buffer.is_attached();
-            let attachment = Arc::clone(if own { &comm.buffer } else { &self.buffer });
+            let other = comm.local().buffer().unwrap_or(&self.buffer);
+            let attachment = Arc::clone(if own { &comm.buffer } else { other });
             return self.send_buffered(copy, peer, tag, comm, &attachment);
         }
         if mode != Mode::Synchronous

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Process;
-use super::communicators::intra;
+use super::communicators::{hints, intra};
 use crate::mpi::comm::{Comm, Traits};
 use crate::mpi::failure::{Class, Outcome, fail};
 use crate::mpi::topology::{Cart, DistGraph, Edges, Graph, Topology, from_words, to_words};
@@ -78,12 +78,12 @@ impl Process {
         &self,
         comm: &Comm,
         graph: DistGraph,
-        hints: Vec<(String, String)>,
+        given: Vec<(String, String)>,
     ) -> Outcome<Arc<Comm>> {
         intra(comm)?;
         graph.check(comm.size())?;
         let grant = self.grant(self.all_of(comm)?)?;
-        let traits = Traits { hints, ..traits(comm, Topology::DistGraph(graph)) };
+        let traits = Traits { hints: hints(given), ..traits(comm, Topology::DistGraph(graph)) };
         self.found(grant, Arc::clone(comm.local()), None, traits)
     }
 
@@ -95,14 +95,14 @@ impl Process {
         &self,
         comm: &Comm,
         mine: &Edges,
-        hints: Vec<(String, String)>,
+        given: Vec<(String, String)>,
     ) -> Outcome<Arc<Comm>> {
         intra(comm)?;
         mine.check(comm.size())?;
         let all = self.all_edges(comm, &to_words(&mine.edges))?;
         let rank = comm.rank().cast_signed();
         let graph = DistGraph::of(rank, &from_words(&all), mine.weighted);
-        self.dist_graph_create_adjacent(comm, graph, hints)
+        self.dist_graph_create_adjacent(comm, graph, given)
     }
 
     /// The edges that all ranks give, in the order of ranks.

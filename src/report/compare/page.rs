@@ -294,7 +294,7 @@ code{overflow-wrap:anywhere}p{margin:.4em 0}section p{overflow-wrap:anywhere}.le
 ";
 
 const PRINT: &str = "body{font-size:10.5pt}main{max-width:none;padding:0}.keep,.card,svg{break-inside:avoid}.keep .wide{break-before:avoid}.wide{display:block!important}
-.narrow{display:none!important}h2,h3{break-after:avoid}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:2px 6px 2px 0}
+.narrow{display:none!important}h2,h3{break-after:avoid}.scroll{overflow:visible}table{font-size:7.5pt}th,td{padding:2px 6px 2px 0}td:first-child,td:last-child{white-space:normal}
 .cards{grid-template-columns:repeat(4,1fr);gap:6px}.card{padding:4px 8px;font-size:8.5pt}.card dt{font-size:7.5pt;margin-top:3px}.big{font-size:11pt;display:inline}.v{font-size:7.5pt;padding:0 4px}.lay{font-size:10pt}.warn{font-size:8pt}figcaption{font-size:8.5pt}h3{break-after:avoid}svg{max-height:232mm;width:auto;margin:0 auto}details::details-content{content-visibility:visible}@page{margin:14mm}";
 
 const WORDS: &str = "<section class=\"words\"><h2>How to read this</h2><dl>

@@ -20,7 +20,7 @@ fn of_comm(handle: Handle) -> Outcome<Arc<Attachment>> {
     Ok(Arc::clone(&comm(handle)?.buffer))
 }
 
-fn attach(attachment: &Attachment, buffer: *mut c_void, size: i64) -> Outcome<()> {
+pub(super) fn attach(attachment: &Attachment, buffer: *mut c_void, size: i64) -> Outcome<()> {
     if buffer as usize == MPI_BUFFER_AUTOMATIC {
         return attachment.attach(Attached::Automatic);
     }
@@ -31,7 +31,7 @@ fn attach(attachment: &Attachment, buffer: *mut c_void, size: i64) -> Outcome<()
 }
 
 /// Waits until all messages have left the buffer.
-fn flush(attachment: &Attachment) -> Outcome<()> {
+pub(super) fn flush(attachment: &Attachment) -> Outcome<()> {
     process()?.until(|_| attachment.is_empty().then_some(()))
 }
 
@@ -39,7 +39,11 @@ fn flush(attachment: &Attachment) -> Outcome<()> {
 ///
 /// # Safety
 /// The addresses are those that the call was given.
-unsafe fn detach(attachment: &Attachment, at: *mut c_void, size: OutNumber) -> Outcome<()> {
+pub(super) unsafe fn detach(
+    attachment: &Attachment,
+    at: *mut c_void,
+    size: OutNumber,
+) -> Outcome<()> {
     flush(attachment)?;
     let (buffer, bytes) = match attachment.detach() {
         Some(Attached::Given(buffer, bytes)) => (buffer, bytes),
@@ -65,7 +69,7 @@ impl Task for Flushing {
 ///
 /// # Safety
 /// The address is one that the call may write to.
-unsafe fn iflush(attachment: Arc<Attachment>, request: *mut Handle) -> Outcome<()> {
+pub(super) unsafe fn iflush(attachment: Arc<Attachment>, request: *mut Handle) -> Outcome<()> {
     let state = State::Task(Box::new(Flushing(attachment)));
     let key = process()?.core()?.file(Request::new(state, None));
     // SAFETY: the caller's promise.

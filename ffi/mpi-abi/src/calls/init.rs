@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use cohost::mpi::failure::{Class, Outcome, fail};
 
+use super::sessions::leave_if_last;
 use crate::args::Handle;
 use crate::constants::{
     MPI_THREAD_FUNNELED, MPI_THREAD_MULTIPLE, MPI_THREAD_SERIALIZED, MPI_THREAD_SINGLE,
@@ -31,7 +32,9 @@ fn begin(required: c_int) -> Outcome<c_int> {
         MPI_THREAD_SERIALIZED | MPI_THREAD_FUNNELED | MPI_THREAD_SINGLE => required,
         _ => return fail(Class::Arg, format!("{required} is not a level of thread support")),
     };
-    runtime::join(level == MPI_THREAD_MULTIPLE)?;
+    let process = runtime::join(level == MPI_THREAD_MULTIPLE)?;
+    let several = process.threads() || level != MPI_THREAD_MULTIPLE;
+    let level = if several { level } else { MPI_THREAD_SERIALIZED };
     LEVEL.store(level, Ordering::Relaxed);
     MAIN_THREAD.store(this_thread(), Ordering::Relaxed);
     hooks::set_world_state(State::Running);
@@ -86,7 +89,8 @@ pub(crate) unsafe fn finalize() -> Outcome<()> {
     // What hangs on it goes first, while everything still works (MPI 5.0, 11.4.2).
     process.own().attributes.delete_all(process.own().handle.load(Ordering::Relaxed))?;
     process.world().attributes.delete_all(process.world().handle.load(Ordering::Relaxed))?;
-    process.finalize()?;
+    // With a session open, the last one leaves.
+    leave_if_last()?;
     hooks::set_world_state(State::Finalized);
     Ok(())
 }

@@ -25,6 +25,9 @@ const READS_PER_TURN: u32 = 8;
 const EVENTS_PER_POLL: usize = 256;
 /// The token of everything that is only watched.
 const WATCHED: Token = Token(usize::MAX / 2);
+/// Token of what ends a poll from another thread; its index is no key's either.
+const WAKER: Token = Token(WATCHED.0 - (1 << 32));
+
 /// Everything that has a token.
 pub(super) enum Slot {
     /// A caller that has not been committed to.
@@ -278,6 +281,15 @@ impl Net {
         watched.map_err(|source| NetError::Queue { source })
     }
 
+    /// What ends a poll from another thread. There can be one only.
+    ///
+    /// # Errors
+    /// [`NetError::Queue`] when the kernel has none.
+    pub fn waker(&self) -> Result<mio::Waker, NetError> {
+        let waker = mio::Waker::new(self.poll.registry(), WAKER);
+        waker.map_err(|source| NetError::Queue { source })
+    }
+
     /// Whether a watched descriptor has become readable since this was asked last. It tells again
     /// only of what comes after all was read.
     pub fn take_woken(&mut self) -> bool {
@@ -348,6 +360,9 @@ impl Net {
     fn handle<S: Sink>(&mut self, event: &Event, now: Instant, sink: &mut S) -> bool {
         if self.listeners.owns(event.token()) {
             self.accept_at = Some(now);
+            return false;
+        }
+        if event.token() == WAKER {
             return false;
         }
         if event.token() == WATCHED {
@@ -500,6 +515,7 @@ mod tests {
         assert_eq!(last, u32::MAX as usize);
         let slots: Slots<()> = Slots::new();
         assert!(slots.get(Key::of(WATCHED)).is_none());
+        assert!(slots.get(Key::of(WAKER)).is_none());
         const { assert!(usize::MAX - WATCHED.0 > 1 << 32) };
     }
 }

@@ -7,6 +7,7 @@ mod buffered;
 mod collective;
 mod communicators;
 mod context;
+mod crowd;
 mod intercommunicators;
 mod internal;
 mod message;
@@ -57,6 +58,8 @@ pub struct Core {
     pub requests: Slots<Request>,
     /// Requests that need steps taken, whoever waits for what.
     pub(super) tasks: Vec<Key>,
+    /// Threads that wait.
+    pub(super) crowd: crowd::Crowd,
     /// Messages that were matched by a probe and wait to be received.
     pub(super) messages: Slots<(Taken, Arc<Comm>, super::request::Status)>,
     /// The buffer for buffered sends of communicators without their own.
@@ -103,13 +106,21 @@ impl Process {
         let world = comm(WORLD_CONTEXT, all, Shape::new(rank, &hosts, cores));
         let own = comm(SELF_CONTEXT, me, Shape::new(0, &[0], cores));
         let tally = Arc::clone(engine.tally());
+        let kick = if threads { engine.kick() } else { None };
         world.set_name("MPI_COMM_WORLD");
         own.set_name("MPI_COMM_SELF");
         let (requests, messages) = (Slots::default(), Slots::default());
-        let core =
-            Core { engine, requests, tasks: Vec::new(), messages, buffer: Arc::default(), kvs };
+        let core = Core {
+            engine,
+            requests,
+            tasks: Vec::new(),
+            crowd: crowd::Crowd::default(),
+            messages,
+            buffer: Arc::default(),
+            kvs,
+        };
         Ok(Self {
-            core: Lock::new(core, threads),
+            core: Lock::new(core, threads).with_kick(kick),
             rank,
             size,
             hosts,

@@ -11,9 +11,6 @@ use crate::mpi::request::{Generalized, Request, State, Status};
 use crate::progress::wait::Idle;
 use crate::proto::Key;
 
-/// Longest nap while other threads may need their turn.
-const NAP_AMONG_THREADS: Duration = Duration::from_micros(100);
-
 /// How a request ended.
 pub struct Ended {
     /// What to report.
@@ -115,18 +112,21 @@ impl Process {
     /// # Errors
     /// When a function that must not communicate does.
     #[inline]
-    pub fn until<T>(&self, done: impl FnMut(&mut Core) -> Option<T>) -> Outcome<T> {
+    pub fn until<T: Send>(&self, done: impl FnMut(&mut Core) -> Option<T> + Send) -> Outcome<T> {
         let core = self.core()?;
         Ok(self.until_held(core, done))
     }
 
     /// The same, when it is this thread's turn already.
     #[inline]
-    pub fn until_held<'a, T>(
+    pub fn until_held<'a, T: Send>(
         &'a self,
         mut core: Held<'a, Core>,
-        mut done: impl FnMut(&mut Core) -> Option<T>,
+        mut done: impl FnMut(&mut Core) -> Option<T> + Send,
     ) -> T {
+        if self.threads() {
+            return self.until_among_threads(core, done);
+        }
         let mut idle = Idle::default();
         loop {
             if let Some(outcome) = done(&mut core) {
@@ -134,20 +134,19 @@ impl Process {
             }
             if core.progress() {
                 idle = Idle::default();
-            } else if !self.threads() {
-                core.engine.rest(&mut idle, Duration::MAX);
-            } else if self.core.wanted() {
-                drop(core);
-                std::thread::yield_now();
-                core = self.turn();
             } else {
-                core.engine.rest(&mut idle, NAP_AMONG_THREADS);
+                core.engine.rest(&mut idle, Duration::MAX);
             }
         }
     }
 
+    /// Whether another thread waits for its turn.
+    pub(super) fn wanted(&self) -> bool {
+        self.core.wanted()
+    }
+
     /// The turn of this thread, which is not inside of another call.
-    fn turn(&self) -> Held<'_, Core> {
+    pub(super) fn turn(&self) -> Held<'_, Core> {
         loop {
             if let Some(core) = self.core.hold() {
                 return core;

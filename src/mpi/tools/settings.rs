@@ -106,7 +106,7 @@ macro_rules! limit {
             scope: if $write { Scope::Local } else { Scope::ReadOnly },
             read: |config| number(config.proto.$field),
             write: if $write {
-                Some(|config, value| Some(config.proto.$field = bytes(value)?))
+                Some(|config, value| bytes(value).map(|limit| config.proto.$field = limit))
             } else {
                 None
             },
@@ -187,7 +187,7 @@ pub const SETTINGS: &[Setting] = &[
         group: Group::Paths,
         scope: Scope::Local,
         read: |config| choice(config.host),
-        write: Some(|config, value| Some(config.host = chosen(value)?)),
+        write: Some(|config, value| chosen(value).map(|host| config.host = host)),
     },
     Setting {
         name: "cohost_vm",
@@ -196,7 +196,7 @@ pub const SETTINGS: &[Setting] = &[
         group: Group::Paths,
         scope: Scope::Local,
         read: |config| choice(config.vm),
-        write: Some(|config, value| Some(config.vm = chosen(value)?)),
+        write: Some(|config, value| chosen(value).map(|vm| config.vm = vm)),
     },
     constant!(
         "cohost_ring_eager_max",

@@ -10,6 +10,7 @@ use cohost::mpi::failure::{Class, Outcome, fail};
 use cohost::mpi::group::Group;
 use cohost::mpi::process::{Kind, Peer};
 
+use super::attributes::delete_attributes;
 use super::errors::handler;
 use super::group::{comparison, group, new_group};
 use super::info::{entries, info, new_info};
@@ -270,7 +271,7 @@ unsafe fn free(at: *mut Handle, before: impl FnOnce(&Arc<Comm>) -> Outcome<()>) 
         return fail(Class::Comm, "a predefined communicator cannot be freed");
     }
     let comm = Arc::clone(&*self::comm(handle)?);
-    comm.attributes.delete_all(handle.0)?;
+    delete_attributes(&comm)?;
     before(&comm)?;
     COMMS.remove(handle)?;
     // Failures of what is under way have no handle to be reported on any more.

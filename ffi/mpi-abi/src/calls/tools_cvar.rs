@@ -140,9 +140,10 @@ pub(crate) unsafe fn t_cvar_write(handle: Handle, buf: *const c_void) -> Outcome
         Value::Path(_) => Value::Path(unsafe { *buf.cast::<c_int>() }),
         // SAFETY: the tool gives one count.
         Value::Number(_) => Value::Number(unsafe { *buf.cast::<i64>() }),
-        // SAFETY: the tool gives a string.
         Value::Text(_) => {
-            Value::Text(unsafe { text::read(buf.cast(), TEXT_MAX as c_int, Class::TInvalid) }?)
+            // SAFETY: the tool gives a string.
+            let text = unsafe { text::read(buf.cast(), TEXT_MAX as c_int, Class::TInvalid) }?;
+            Value::Text(text)
         }
     };
     SET.write(setting, value)

@@ -220,7 +220,8 @@ impl Engine {
                 self.collect(peer);
             }
             if self.endpoint.has_work(peer) {
-                self.push_later(peer);
+                // It waits behind something: now, since the caller may not come back soon.
+                self.push(peer);
             }
         }
         Ok(done)
@@ -391,6 +392,11 @@ impl Engine {
             Step::Sleep(longest) => {
                 if self.sleep(longest.min(longest_nap)) {
                     *idle = Idle::default();
+                    // What came is answered now: it may be what the caller waits for, and that
+                    // may not come back soon.
+                    if !self.pending.is_empty() {
+                        self.push_pending();
+                    }
                 }
                 true
             }

@@ -230,7 +230,7 @@ fn look_alike(
     options.nic = nic;
     options.cpu = cpu.map(str::to_owned);
     options.region_mib = 0;
-    options.smbios = vec![smbios.into()];
+    options.smbios = smbios.split(';').map(str::to_owned).collect();
     let lab = up(name, &options)?;
     let guest = &lab.guests()[0];
     let found = sh(guest, "basename $(readlink /sys/class/net/eth0/device/driver)");
@@ -263,7 +263,8 @@ fn a_guest_with_e1000_that_looks_like_virtualbox() {
 }
 
 const VMWARE: &str = "type=1,manufacturer=VMware,, Inc.,product=VMware Virtual Platform";
-const HYPER_V: &str = "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine";
+const HYPER_V: &str = "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine;\
+                       type=3,manufacturer=Microsoft Corporation";
 
 #[test]
 fn a_guest_with_vmxnet3_that_looks_like_vmware_but_for_its_signature() {

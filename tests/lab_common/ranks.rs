@@ -136,7 +136,7 @@ pub fn checked(name: &str, lab: &Lab, path: Option<PathPolicy>) -> Vec<BenchResu
             sizes: SIZES.into(),
             check: true,
             off_cache: false,
-            sample_seconds_max: 0.1,
+            sample_seconds_max: 0.03,
         },
         layouts: vec![layout(lab)],
         path,

@@ -193,7 +193,7 @@ struct Pair {
 
 impl Pair {
     fn round(&mut self, round: usize, c: impl Fn(), own: impl Fn()) {
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             self.c.push(sample(&c));
             self.own.push(sample(&own));
         } else {

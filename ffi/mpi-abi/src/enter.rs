@@ -28,6 +28,7 @@ pub(crate) enum Allowed {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Scope {
     Comm(Handle),
+    #[allow(dead_code, reason = "there is no window yet that could have a handler")]
     Win(Handle),
     File(Handle),
     Session(Handle),

@@ -147,12 +147,6 @@ pub(crate) fn predefined_type(datatype: &Datatype) -> Outcome<Handle> {
     }
 }
 
-/// The handle of a request.
-#[must_use]
-pub(crate) fn request_handle(key: Key) -> Handle {
-    handles::number(key.index(), key.generation() as usize)
-}
-
 /// The request of a handle; none for `MPI_REQUEST_NULL`.
 ///
 /// # Errors

@@ -102,22 +102,24 @@ impl Process {
         Ok(Circle { shape: self.shape(members)?, route })
     }
 
-    /// New contexts; zeros when none are left, which the others must hear as well.
-    pub(super) fn give(&self) -> Grant {
+    /// New contexts, for an intercommunicator or another; zeros when none are left, which the
+    /// others must hear as well.
+    pub(super) fn give(&self, inter: bool) -> Grant {
         let give = || self.contexts().give().unwrap_or(0);
-        let context = give();
-        Grant { context, inside: give().min(if context == 0 { 0 } else { u32::MAX }) }
+        let (context, inside) = (give(), if inter { give() } else { 0 });
+        if inter && inside == 0 { Grant { context: 0, inside } } else { Grant { context, inside } }
     }
 
     /// The contexts that the first of a circle gives.
-    pub(super) fn grant(&self, circle: Circle) -> Outcome<Grant> {
-        let mut bytes = self.first_gives(&circle);
+    pub(super) fn grant(&self, circle: Circle, inter: bool) -> Outcome<Grant> {
+        let mut bytes = self.first_gives(&circle, inter);
         self.bcast_in(circle, &mut bytes)?;
         Grant::of_bytes(&bytes)
     }
 
-    fn first_gives(&self, circle: &Circle) -> [u8; Grant::BYTES] {
-        if circle.shape.rank() == 0 { self.give().to_bytes() } else { [0; Grant::BYTES] }
+    fn first_gives(&self, circle: &Circle, inter: bool) -> [u8; Grant::BYTES] {
+        let first = circle.shape.rank() == 0;
+        if first { self.give(inter).to_bytes() } else { [0; Grant::BYTES] }
     }
 
     /// A communicator with these contexts.
@@ -154,7 +156,7 @@ impl Process {
     pub fn dup(&self, comm: &Comm, given: Vec<(String, String)>) -> Outcome<Arc<Comm>> {
         let traits = self.inherited(comm, given);
         // Even when that failed here: the others wait.
-        let grant = self.grant(self.all_of(comm)?)?;
+        let grant = self.grant(self.all_of(comm)?, comm.remote().is_some())?;
         self.found(grant, Arc::clone(comm.local()), comm.remote().cloned(), traits?)
     }
 
@@ -172,7 +174,7 @@ impl Process {
         let circle = self.all_of(comm)?;
         let later = Grant { context: 0, inside: 0 };
         let new = self.found(later, Arc::clone(comm.local()), comm.remote().cloned(), traits)?;
-        let mut bytes = self.first_gives(&circle).to_vec();
+        let mut bytes = self.first_gives(&circle, comm.remote().is_some()).to_vec();
         let into = (bytes.as_mut_ptr(), bytes.len());
         let schedule = circle.schedule(|shape, out| coll::bcast(shape, Grant::BYTES, 0, out));
         // SAFETY: the bytes stay where they are while their owner moves, and are used by nobody
@@ -196,7 +198,7 @@ impl Process {
             comm.next_call();
             return Ok(None);
         }
-        let grant = self.grant(self.some_of(comm, group.members())?)?;
+        let grant = self.grant(self.some_of(comm, group.members())?, false)?;
         self.found(grant, group, None, traits).map(Some)
     }
 
@@ -230,7 +232,7 @@ impl Process {
         let members = Arc::clone(group.members());
         let shape = self.shape(&members)?;
         let route = Route { group: Arc::clone(&members), context: comm.context() + FOUNDING, tag };
-        let grant = self.grant(Circle { shape, route })?;
+        let grant = self.grant(Circle { shape, route }, false)?;
         let local = Arc::new(comm.local().related(members, self.rank()));
         self.found(grant, local, None, Traits::plain(comm.errhandler())).map(Some)
     }
@@ -251,7 +253,7 @@ impl Process {
             return Ok(None);
         }
         let local = Arc::new(group.related(Arc::clone(group.members()), self.rank()));
-        let grant = self.grant(self.named(local.members(), name)?)?;
+        let grant = self.grant(self.named(local.members(), name)?, false)?;
         let traits = Traits { hints: hints(given), ..Traits::plain(errhandler) };
         self.found(grant, local, None, traits).map(Some)
     }

@@ -83,7 +83,7 @@ impl Process {
         let Some(world) = peer.comm.destination(peer.rank, peer.tag)? else {
             return fail(Class::Rank, "the remote leader is MPI_PROC_NULL");
         };
-        let mine = self.give().to_bytes();
+        let mine = self.give(true).to_bytes();
         let message = [&mine[..], &to_bytes(local.local().members())].concat();
         let context = peer.comm.context() + FOUNDING;
         let theirs = self.swap_bytes(world, context, peer.tag, &message)?;
@@ -108,7 +108,7 @@ impl Process {
         let (mine, theirs) = (local.members(), remote.members());
         let (first, then) = if mine[0] < theirs[0] { (mine, theirs) } else { (theirs, mine) };
         let all: Arc<[u32]> = first.iter().chain(&then[..]).copied().collect();
-        let grant = self.grant(self.named(&all, name)?)?;
+        let grant = self.grant(self.named(&all, name)?, true)?;
         let group =
             |members: &Arc<[u32]>| Arc::new(local.related(Arc::clone(members), self.rank()));
         self.found(grant, group(mine), Some(group(theirs)), Traits::plain(errhandler))
@@ -127,7 +127,7 @@ impl Process {
         let first = if high == theirs { mine.first() < others.first() } else { theirs };
         let (first, then) = if first { (mine, others) } else { (others, mine) };
         let members: Arc<[u32]> = first.iter().chain(&then[..]).copied().collect();
-        let grant = self.grant(self.some_of(comm, &members)?)?;
+        let grant = self.grant(self.some_of(comm, &members)?, false)?;
         let group = Arc::new(comm.local().related(members, self.rank()));
         self.found(grant, group, None, Traits::plain(comm.errhandler()))
     }
@@ -155,7 +155,7 @@ impl Process {
         }
         let (first, then) = if mine[0] < theirs[0] { (mine, theirs) } else { (theirs, mine) };
         let all: Arc<[u32]> = first.iter().chain(&then[..]).copied().collect();
-        let grant = self.grant(self.some_of(comm, &all)?)?;
+        let grant = self.grant(self.some_of(comm, &all)?, true)?;
         let traits = Traits::plain(comm.errhandler());
         self.found(grant, local, Some(remote), traits).map(Some)
     }

@@ -82,7 +82,7 @@ impl Process {
     ) -> Outcome<Arc<Comm>> {
         intra(comm)?;
         graph.check(comm.size())?;
-        let grant = self.grant(self.all_of(comm)?)?;
+        let grant = self.grant(self.all_of(comm)?, false)?;
         let traits = Traits { hints: hints(given), ..traits(comm, Topology::DistGraph(graph)) };
         self.found(grant, Arc::clone(comm.local()), None, traits)
     }

@@ -142,8 +142,8 @@ pub(crate) unsafe fn t_cvar_write(handle: Handle, buf: *const c_void) -> Outcome
         Value::Number(_) => Value::Number(unsafe { *buf.cast::<i64>() }),
         Value::Text(_) => {
             // SAFETY: the tool gives a string.
-            let text = unsafe { text::read(buf.cast(), TEXT_MAX as c_int, Class::TInvalid) }?;
-            Value::Text(text)
+            let text = unsafe { text::read(buf.cast(), TEXT_MAX as c_int, Class::TInvalid) };
+            Value::Text(text?)
         }
     };
     SET.write(setting, value)

@@ -48,7 +48,8 @@ impl Counts<'_> {
 }
 
 /// Appends the reduce-scatter that fits. `operands.bytes` is the length of the whole vector, the sum of
-/// `counts`. In place, the vector is in `Buf::Recv`, and the block of the result goes to its start.
+/// `counts`. In place, the vector is in `Buf::Recv`, the block of the result goes to its start, and the
+/// rest stays as it is.
 pub fn reduce_scatter(
     shape: &Shape,
     operands: Operands,
@@ -158,7 +159,8 @@ impl Call<'_> {
         let bytes = |parts: Range<usize>| {
             self.counts.bytes(first_block(parts.start)..first_block(parts.end))
         };
-        let home = if self.in_place() { self.vector } else { schedule.scratch(self.vector.len) };
+        // Not even in place in the vector: what is behind the result is the program's.
+        let home = schedule.scratch(self.vector.len);
         let mut value = Accumulator::new(self.vector, Some(home));
         let paired = group.me < 2 * rest;
         if paired && group.me.is_multiple_of(2) {

@@ -14,7 +14,8 @@ use cohost::proto::Key;
 
 use crate::args::{Handle, Status};
 use crate::constants::{
-    MPI_COMM_NULL, MPI_COMM_SELF, MPI_COMM_WORLD, MPI_DATATYPE_NULL, MPI_REQUEST_NULL,
+    MPI_ANY_SOURCE, MPI_COMM_NULL, MPI_COMM_SELF, MPI_COMM_WORLD, MPI_DATATYPE_NULL,
+    MPI_REQUEST_NULL, MPI_SUCCESS,
 };
 use crate::handles::{self, Shared, Table};
 
@@ -183,6 +184,10 @@ pub(crate) unsafe fn put_status(at: *mut Status, status: &cohost::mpi::request::
     out.tag = status.tag;
     out.set_count(status.count);
     out.set_cancelled(status.cancelled);
+    // Only an empty status says so; else the field is for calls that return several.
+    if status.source == MPI_ANY_SOURCE {
+        out.error = MPI_SUCCESS;
+    }
 }
 
 /// Writes the handle of a new request.

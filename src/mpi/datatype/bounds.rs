@@ -9,6 +9,9 @@ pub(super) struct Bounds {
     pub(super) size: i64,
     /// From the first byte of data to behind the last; none without data.
     pub(super) data: Option<(i64, i64)>,
+    /// The same with the padding that the types it is made of have at their ends, so that each of
+    /// their items lies inside of the extent wherever it is placed.
+    pub(super) cover: Option<(i64, i64)>,
     /// Lowest and highest marks that `MPI_Type_create_resized` left.
     pub(super) marks: Option<(i64, i64)>,
     /// Strictest alignment of any entry.
@@ -16,15 +19,20 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) const EMPTY: Self = Self { size: 0, data: None, marks: None, align: 1 };
+    pub(super) const EMPTY: Self = Self { size: 0, data: None, cover: None, marks: None, align: 1 };
 
-    pub(super) fn lb(&self) -> i64 {
-        self.marks.or(self.data).map_or(0, |(from, _)| from)
+    /// Data without a gap behind it, in one piece or with a gap inside.
+    pub(super) fn of_data(size: i64, end: i64, align: i64) -> Self {
+        Self { size, data: Some((0, end)), cover: Some((0, end)), marks: None, align }
     }
 
-    /// Without marks, the data rounded up to the alignment.
+    pub(super) fn lb(&self) -> i64 {
+        self.marks.or(self.cover).map_or(0, |(from, _)| from)
+    }
+
+    /// Without marks, what is covered, rounded up to the alignment.
     pub(super) fn extent(&self) -> Outcome<i64> {
-        match (self.marks, self.data) {
+        match (self.marks, self.cover) {
             (Some((from, to)), _) => checked(to.checked_sub(from)),
             (None, Some((from, to))) => {
                 let len = checked(to.checked_sub(from))?;
@@ -35,11 +43,17 @@ impl Bounds {
         }
     }
 
+    /// As a part of other types: with its padding. Marks, where there are some, say it all.
+    pub(super) fn padded(self, extent: i64) -> Self {
+        Self { cover: self.cover.map(|(from, _)| (from, from.saturating_add(extent))), ..self }
+    }
+
     /// All of it this many bytes further on.
     pub(super) fn shifted(self, by: i64) -> Outcome<Self> {
         let shift = |range| grown(range, by, by);
         Ok(Self {
             data: self.data.map(shift).transpose()?,
+            cover: self.cover.map(shift).transpose()?,
             marks: self.marks.map(shift).transpose()?,
             ..self
         })
@@ -55,6 +69,7 @@ impl Bounds {
         Ok(Self {
             size: checked(self.size.checked_mul(count))?,
             data: self.data.map(grow).transpose()?,
+            cover: self.cover.map(grow).transpose()?,
             marks: self.marks.map(grow).transpose()?,
             ..self
         })
@@ -65,6 +80,7 @@ impl Bounds {
         Ok(Self {
             size: checked(self.size.checked_add(other.size))?,
             data: around(self.data, other.data),
+            cover: around(self.cover, other.cover),
             marks: around(self.marks, other.marks),
             align: self.align.max(other.align),
         })

@@ -87,7 +87,7 @@ pub(super) fn predefined(basic: Basic) -> Datatype {
 
 fn scalar(basic: Basic) -> Laid {
     let (size, align) = (basic.size(), basic.align());
-    let bounds = Bounds { size, data: Some((0, size)), marks: None, align };
+    let bounds = Bounds::of_data(size, size, align);
     Laid { bounds, part: Part::run_of(0, size as usize) }
 }
 
@@ -95,8 +95,8 @@ fn scalar(basic: Basic) -> Laid {
 pub(super) fn pair(first: Basic, at: i64, second: Basic) -> Laid {
     let (one, other) = (scalar(first), scalar(second));
     let size = first.size() + second.size();
-    let data = Some((0, at + second.size()));
-    let bounds = Bounds { size, data, marks: None, align: first.align().max(second.align()) };
+    let align = first.align().max(second.align());
+    let bounds = Bounds::of_data(size, at + second.size(), align);
     let parts = [one.part, other.part.shifted(at)];
     Laid { bounds, part: Part::sequence(parts.into_iter()) }
 }

@@ -121,7 +121,7 @@ impl Datatype {
             extent,
             dense,
             shape: Arc::new(Shape::new(shape, extent)),
-            bounds,
+            bounds: bounds.padded(extent),
             signature,
             unit,
             contents,

@@ -194,7 +194,10 @@ pub(crate) unsafe fn type_get_name(
     name: *mut c_char,
     resultlen: *mut c_int,
 ) -> Outcome<()> {
-    let found = self::datatype(datatype)?.name();
+    let found = match datatype {
+        MPI_DATATYPE_NULL => "MPI_DATATYPE_NULL".to_owned(),
+        _ => self::datatype(datatype)?.name(),
+    };
     // SAFETY: the application gives room for MPI_MAX_OBJECT_NAME characters.
     let len = unsafe { text::write(name, MPI_MAX_OBJECT_NAME, &found) };
     // SAFETY: the application gives an address to write to.

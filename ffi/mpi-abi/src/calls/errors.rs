@@ -179,6 +179,14 @@ impl Added {
         self.classes.insert(number, class.unwrap_or(number));
         number
     }
+
+    /// A text is removed before what it is the text of.
+    fn require_no_text(&self, code: c_int) -> Outcome<()> {
+        if self.texts.contains_key(&code) {
+            return fail(Class::Arg, format!("error code {code} still has a text"));
+        }
+        Ok(())
+    }
 }
 
 fn is_class_of_standard(code: c_int) -> bool {
@@ -232,6 +240,7 @@ pub(crate) unsafe fn remove_error_class(errorclass: c_int) -> Outcome<()> {
     if added.classes.iter().any(|(code, class)| *class == errorclass && *code != errorclass) {
         return fail(Class::Arg, format!("error class {errorclass} still has codes"));
     }
+    added.require_no_text(errorclass)?;
     added.classes.remove(&errorclass);
     Ok(())
 }
@@ -241,6 +250,7 @@ pub(crate) unsafe fn remove_error_code(errorcode: c_int) -> Outcome<()> {
     let added = added.get_or_insert_default();
     match added.classes.get(&errorcode) {
         Some(class) if *class != errorcode => {
+            added.require_no_text(errorcode)?;
             added.classes.remove(&errorcode);
             Ok(())
         }

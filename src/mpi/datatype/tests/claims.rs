@@ -105,6 +105,16 @@ fn a_structure_is_rounded_up_to_its_alignment() {
 }
 
 #[test]
+fn the_padding_of_an_inner_type_lies_inside_of_the_outer_one() {
+    let int = Datatype::of(Basic::Int);
+    let inner = Datatype::hvector(3, 4, 25, &int, INT).unwrap();
+    assert_eq!(bounds(&inner), [48, 0, 68, 0, 66]);
+    let outer = Datatype::hvector(2, 3, 273, &inner, INT).unwrap();
+    // Three items of 68 bytes from 273 on, rounded up; what is true stays without padding.
+    assert_eq!(bounds(&outer), [288, 0, 480, 0, 475]);
+}
+
+#[test]
 fn arguments_come_back_as_they_were_given() {
     let double = double();
     let shape = |made: Outcome<Datatype>| {

@@ -158,6 +158,8 @@ impl Spec {
 pub(super) struct Map {
     pub(super) entries: Vec<(Basic, i64)>,
     marks: Vec<(i64, i64)>,
+    /// Behind the padding of each part.
+    ends: Vec<i64>,
 }
 
 impl Map {
@@ -166,13 +168,17 @@ impl Map {
             Some((first, at, second)) => vec![(first, 0), (second, at)],
             None => vec![(basic, 0)],
         };
-        Self { entries, marks: Vec::new() }
+        Self { entries, ..Self::default() }
     }
 
     fn copies<'a>(copies: impl Iterator<Item = (i64, &'a Map)>) -> Self {
         let mut all = Self::default();
         for (by, map) in copies {
             all.entries.extend(map.entries.iter().map(|(basic, at)| (*basic, at + by)));
+            all.ends.extend(map.ends.iter().map(|end| end + by));
+            if !map.entries.is_empty() {
+                all.ends.push(map.lb() + map.extent() + by);
+            }
             all.marks.extend(map.marks.iter().map(|(from, to)| (from + by, to + by)));
         }
         all
@@ -229,7 +235,8 @@ impl Map {
             return ub - self.lb();
         }
         let align = self.entries.iter().map(|(basic, _)| basic.align()).max().unwrap_or(1);
-        let mut extent = self.true_ub() - self.true_lb();
+        let end = self.ends.iter().copied().max().unwrap_or(0).max(self.true_ub());
+        let mut extent = end - self.true_lb();
         while extent % align != 0 {
             extent += 1;
         }

@@ -513,7 +513,10 @@ impl Links {
         if net.wants_write(peer) {
             return Sent::Later;
         }
-        if !self.peers[peer as usize].controls.is_empty() && !self.flush_peer(peer, net) {
+        let at = &self.peers[peer as usize];
+        // A frame that was begun is this one, and goes on first: control messages wait for its end.
+        let begun = at.partial.is_some() && !at.partial_is_control();
+        if !begun && !at.controls.is_empty() && !self.flush_peer(peer, net) {
             return Sent::Later;
         }
         let at = &mut self.peers[peer as usize];

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::sys;
 
+/// `MPI_ERR_PROC_ABORTED`, the code of a rank that cannot go on without another one.
+const PROC_ABORTED: i32 = 58;
+
 /// What came of a job that was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
@@ -92,6 +95,8 @@ impl FailureCause {
     /// crash explains the errors of the others, not the other way round.
     pub(super) fn weight(&self) -> u32 {
         match self {
+            // It gives up because another one ended: that one is to be named.
+            Self::Abort { code: PROC_ABORTED, .. } | Self::Exit(PROC_ABORTED) => 0,
             Self::Lost(_) => 5,
             Self::Signal(libc::SIGTERM | libc::SIGINT | libc::SIGHUP | libc::SIGPIPE) => 1,
             Self::Signal(_) => 4,
@@ -126,6 +131,19 @@ impl fmt::Display for FailureCause {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_gives_up_because_another_is_gone_is_not_the_one_to_blame() {
+        let message = "rank 1 cannot be reached".to_owned();
+        let gives_up = [FailureCause::Abort { code: 58, message }, FailureCause::Exit(58)];
+        for first in [
+            FailureCause::Exit(9),
+            FailureCause::NotFinalized,
+            FailureCause::Abort { code: 1, message: String::new() },
+        ] {
+            assert!(gives_up.iter().all(|it| first.weight() > it.weight()));
+        }
+    }
 
     #[test]
     fn a_crash_outweighs_the_errors_it_causes_in_others() {

@@ -10,7 +10,7 @@ mod tests;
 
 pub use moves::{
     allgather, alltoall, barrier, bcast, gather, gatherv, neighbor_allgather, neighbor_alltoall,
-    scatter, scatterv,
+    nothing, scatter, scatterv,
 };
 pub use plan::{Neighborhood, Place, Plan};
 pub use reductions::{

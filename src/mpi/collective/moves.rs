@@ -95,6 +95,13 @@ pub fn barrier(place: &Place) -> Plan {
     unsafe { Plan::new(place, schedule, Side::nothing(), Side::nothing(), None) }
 }
 
+/// What a rank does that stands by at a call with one root in the other group (`MPI_PROC_NULL`).
+#[must_use]
+pub fn nothing(place: &Place) -> Plan {
+    // SAFETY: no buffers.
+    unsafe { Plan::new(place, Schedule::new(), Side::nothing(), Side::nothing(), None) }
+}
+
 /// `MPI_Bcast`.
 ///
 /// # Errors

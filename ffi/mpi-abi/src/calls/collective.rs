@@ -8,7 +8,7 @@ use cohost::mpi::failure::{Class, Outcome, fail};
 
 use super::op::operation;
 use crate::args::{Handle, Numbers};
-use crate::constants::{MPI_IN_PLACE, MPI_ROOT};
+use crate::constants::{MPI_IN_PLACE, MPI_PROC_NULL, MPI_ROOT};
 use crate::runtime::{comm, datatype, process, put_request};
 
 /// Whether a buffer is `MPI_IN_PLACE`.
@@ -27,6 +27,11 @@ fn refuse_in_place(buffer: *const c_void) -> Outcome<()> {
 /// Whether this rank is the root, so that the root's arguments count here.
 fn is_root(place: &Place, root: c_int) -> bool {
     if place.is_inter() { root == MPI_ROOT } else { u32::try_from(root) == Ok(place.rank) }
+}
+
+/// Whether this rank stands by while one of its group is the root, so that no argument counts here.
+fn stands_by(place: &Place, root: c_int) -> bool {
+    place.is_inter() && root == MPI_PROC_NULL
 }
 
 /// Ranks whose blocks a call of all to all has here.
@@ -154,6 +159,9 @@ collectives! {
 
     entry fn bcast, entry fn ibcast, entry fn bcast_init
     (place; buffer: *mut c_void, count: i64, datatype: Handle, root: c_int) {
+        if stands_by(place, root) {
+            return Ok(collective::nothing(place));
+        }
         refuse_in_place(buffer)?;
         let datatype = self::datatype(datatype)?;
         // SAFETY: see above.
@@ -163,6 +171,9 @@ collectives! {
     entry fn gather, entry fn igather, entry fn gather_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle, root: c_int) {
+        if stands_by(place, root) {
+            return Ok(collective::nothing(place));
+        }
         let at_root = is_root(place, root);
         let only_receives = place.is_inter() && at_root;
         let sends = !in_place(sendbuf) && !only_receives;
@@ -177,6 +188,9 @@ collectives! {
     entry fn gatherv, entry fn igatherv, entry fn gatherv_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcounts: Numbers, displs: Numbers, recvtype: Handle, root: c_int) {
+        if stands_by(place, root) {
+            return Ok(collective::nothing(place));
+        }
         let at_root = is_root(place, root);
         let only_receives = place.is_inter() && at_root;
         let sends = !in_place(sendbuf) && !only_receives;
@@ -194,6 +208,9 @@ collectives! {
     entry fn scatter, entry fn iscatter, entry fn scatter_init
     (place; sendbuf: *const c_void, sendcount: i64, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle, root: c_int) {
+        if stands_by(place, root) {
+            return Ok(collective::nothing(place));
+        }
         let at_root = is_root(place, root);
         let only_sends = place.is_inter() && at_root;
         let receives = !in_place(recvbuf) && !only_sends;
@@ -208,6 +225,9 @@ collectives! {
     entry fn scatterv, entry fn iscatterv, entry fn scatterv_init
     (place; sendbuf: *const c_void, sendcounts: Numbers, displs: Numbers, sendtype: Handle,
      recvbuf: *mut c_void, recvcount: i64, recvtype: Handle, root: c_int) {
+        if stands_by(place, root) {
+            return Ok(collective::nothing(place));
+        }
         let at_root = is_root(place, root);
         let only_sends = place.is_inter() && at_root;
         let receives = !in_place(recvbuf) && !only_sends;
@@ -297,6 +317,9 @@ collectives! {
     entry fn reduce, entry fn ireduce, entry fn reduce_init
     (place; sendbuf: *const c_void, recvbuf: *mut c_void, count: i64, datatype: Handle,
      op: Handle, root: c_int) {
+        if stands_by(place, root) {
+            return Ok(collective::nothing(place));
+        }
         let (datatype, op) = (self::datatype(datatype)?, operation(op)?);
         let vectors = vectors(sendbuf, recvbuf, &datatype, &op);
         // SAFETY: see above.

@@ -77,7 +77,7 @@ static void always(int initialized, int finalized) {
 
 int main(int argc, char **argv) {
     int rank, n;
-    wanted = argc > 1 ? argv[1] : "nothing";
+    wanted = getenv("MISUSE") != NULL ? getenv("MISUSE") : "nothing";
     always(0, 0);
     before_the_start();
     OK(MPI_Init(&argc, &argv));

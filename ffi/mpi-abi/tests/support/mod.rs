@@ -5,6 +5,7 @@
 #[path = "../../generate/mod.rs"]
 pub mod generate;
 
+pub mod install;
 pub mod programs;
 
 use std::path::{Path, PathBuf};

@@ -34,7 +34,7 @@ impl Program {
     /// Runs it with this many ranks and these variables.
     pub fn run(&self, ranks: u32, variables: &[(&str, &str)]) -> Output {
         Command::new(command())
-            .args(["run", "-n", &ranks.to_string()])
+            .args(["mpiexec", "-timeout", "300", "-n", &ranks.to_string()])
             .arg(self.folder.path().join("program"))
             .env("LD_LIBRARY_PATH", self.folder.path())
             .envs(variables.iter().copied())
@@ -53,7 +53,7 @@ impl Program {
 }
 
 /// `cohost` of this build: beside the folder of the test's own program.
-fn command() -> PathBuf {
+pub fn command() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let path = program.ancestors().nth(2).unwrap().join("cohost");
     assert!(path.exists(), "{} is not there: run `cargo build -p cohost` first", path.display());

@@ -1,6 +1,4 @@
 //! Ranks in guests of QEMU whose devices interrupt, or are unplugged under them.
-//!
-//! These take minutes, so they run only with `COHOST_LAB_BENCH=1`, and say SKIPPED otherwise.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,10 +16,6 @@ use lab_common::{alone, up};
 
 /// Two guests of one host, if these tests are asked for.
 fn guests(name: &str, kind: RegionKind) -> Option<Lab> {
-    if std::env::var_os("COHOST_LAB_BENCH").is_none_or(|value| value != "1") {
-        eprintln!("SKIPPED {name}: takes minutes; run with COHOST_LAB_BENCH=1");
-        return None;
-    }
     let mut options = LabOptions::new(Hypervisor::Qemu, 1, 2);
     options.region_kind = kind;
     up(name, &options)

@@ -79,10 +79,6 @@ const FOR_EVER: [&str; 5] = ["cohost", "bench", "--time", "600", "pingpong"];
 
 #[test]
 fn ranks_of_two_domains_have_a_ring_and_whoever_dies_ends_the_job_by_name() {
-    if std::env::var_os("COHOST_LAB_BENCH").is_none_or(|value| value != "1") {
-        eprintln!("SKIPPED ranks of two domains: takes minutes; run with COHOST_LAB_BENCH=1");
-        return;
-    }
     let _alone = alone();
     let name = "ranks_of_two_domains_have_a_ring_and_whoever_dies_ends_the_job_by_name";
     let Some(lab) = up(name, &LabOptions::new(Hypervisor::Xen, 1, 2)) else {

@@ -169,3 +169,16 @@ fn building_a_second_small_schedule_allocates_nothing() {
     assert_eq!(before, (schedule.steps.as_ptr(), schedule.steps.capacity()));
     assert_eq!(first, schedule);
 }
+
+#[test]
+fn an_alltoall_or_allreduce_of_nothing_sends_nothing() {
+    let shape = Shape::new(1, &[0, 0, 1, 1], Some(2));
+    let mut schedule = Schedule::new();
+    super::alltoall(&shape, 0, false, &mut schedule);
+    super::allreduce(
+        &shape,
+        super::Operands { bytes: 0, element_size: 8, commutative: true, in_place: false },
+        &mut schedule,
+    );
+    assert!(schedule.steps.is_empty(), "{:?}", schedule.steps);
+}

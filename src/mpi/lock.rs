@@ -8,7 +8,7 @@
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ pub struct Lock<T> {
     held: AtomicBool,
     /// With threads: [`FREE`], [`TAKEN`] or [`CONTENDED`].
     turn: AtomicU32,
+    /// With threads: whose turn it is; 0 for nobody's.
+    owner: AtomicUsize,
     /// Threads that wait for their turn, first come first.
     queue: Mutex<VecDeque<Arc<Place>>>,
     /// How many.
@@ -80,6 +82,7 @@ impl<T> Lock<T> {
             threads,
             held: AtomicBool::new(false),
             turn: AtomicU32::new(FREE),
+            owner: AtomicUsize::new(0),
             queue: Mutex::default(),
             waiting: AtomicU32::new(0),
             napping: AtomicBool::new(false),
@@ -99,12 +102,14 @@ impl<T> Lock<T> {
         self.threads
     }
 
-    /// Waits for the turn of this thread. None when it is called from inside a call, without
-    /// threads: from a function of the application that may not communicate.
+    /// Waits for the turn of this thread. None when it is called from inside a call: from a
+    /// function of the application that may not communicate.
     #[inline]
     pub fn hold(&self) -> Option<Held<'_, T>> {
         if self.threads {
-            self.take_turn();
+            if !self.take_turn() {
+                return None;
+            }
         } else if self.held.load(Ordering::Relaxed) {
             return None;
         } else {
@@ -113,15 +118,24 @@ impl<T> Lock<T> {
         Some(Held { lock: self })
     }
 
-    fn take_turn(&self) {
+    /// False when this thread has it already.
+    fn take_turn(&self) -> bool {
+        let me = this_thread();
         for _ in 0..LOOKS {
             if self.turn.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
             {
-                return;
+                self.owner.store(me, Ordering::Relaxed);
+                return true;
+            }
+            // Nobody but this thread writes its own number, and it does not leave it behind.
+            if self.owner.load(Ordering::Relaxed) == me {
+                return false;
             }
             std::hint::spin_loop();
         }
         self.line_up();
+        self.owner.store(me, Ordering::Relaxed);
+        true
     }
 
     fn queue(&self) -> MutexGuard<'_, VecDeque<Arc<Place>>> {
@@ -169,6 +183,7 @@ impl<T> Lock<T> {
             self.held.store(false, Ordering::Relaxed);
             return;
         }
+        self.owner.store(0, Ordering::Relaxed);
         let free = self.turn.compare_exchange(TAKEN, FREE, Ordering::Release, Ordering::Relaxed);
         if free.is_err() {
             self.pass_on(false);
@@ -214,12 +229,19 @@ impl<'a, T> Held<'a, T> {
         let lock = self.lock;
         if lock.wanted() {
             std::mem::forget(self);
+            lock.owner.store(0, Ordering::Relaxed);
             lock.pass_on(true);
             lock.take_turn();
             return Held { lock };
         }
         self
     }
+}
+
+/// A number that no other thread has at the same time.
+fn this_thread() -> usize {
+    thread_local!(static HERE: u8 = const { 0 });
+    HERE.with(|here| std::ptr::from_ref(here).addr())
 }
 
 impl<T> Deref for Held<'_, T> {
@@ -255,6 +277,17 @@ mod tests {
     fn a_call_from_inside_a_call_is_refused_without_threads() {
         let lock = Lock::new(1, false);
         let held = lock.hold().unwrap();
+        assert!(lock.hold().is_none());
+        drop(held);
+        assert_eq!(*lock.hold().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_call_from_inside_a_call_is_refused_with_threads_too() {
+        let lock = Lock::new(1, true);
+        let held = lock.hold().unwrap();
+        assert!(lock.hold().is_none());
+        let held = held.give_way();
         assert!(lock.hold().is_none());
         drop(held);
         assert_eq!(*lock.hold().unwrap(), 1);

@@ -73,6 +73,17 @@ pub struct Engine {
     net_cool: u32,
 }
 
+/// How a rest went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rested {
+    /// It took no time.
+    Spun,
+    /// The processor is to be given away.
+    Yield,
+    /// It slept.
+    Slept,
+}
+
 /// What happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -218,26 +229,37 @@ impl Engine {
         }
     }
 
-    /// After a pass without progress: spins, yields or sleeps, as is due in this wait. True when it
-    /// slept.
+    /// After a pass without progress: spins, yields or sleeps, as is due in this wait.
     #[inline]
-    pub fn rest(&mut self, idle: &mut Idle, longest_nap: Duration) -> bool {
+    pub fn rest(&mut self, idle: &mut Idle, longest_nap: Duration) {
+        if self.rest_but_yield(idle, longest_nap) == Rested::Yield {
+            std::thread::yield_now();
+        }
+    }
+
+    /// The same for a caller that yields by itself, after it let go of what others need.
+    #[inline]
+    pub fn rest_but_yield(&mut self, idle: &mut Idle, longest_nap: Duration) -> Rested {
         match self.waiter.next(idle) {
             Step::Spin => {
                 std::hint::spin_loop();
-                false
+                Rested::Spun
             }
             Step::Yield => {
                 self.links.tally.yields.add(1);
                 self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
-                std::thread::yield_now();
-                false
+                Rested::Yield
             }
             Step::Sleep(longest) => {
                 if self.sleep(longest.min(longest_nap)) {
                     *idle = Idle::default();
+                    // What came is answered now: it may be what the caller waits for, and that
+                    // may not come back soon.
+                    if !self.pending.is_empty() {
+                        self.push_pending();
+                    }
                 }
-                true
+                Rested::Slept
             }
         }
     }

@@ -24,7 +24,8 @@ impl Engine {
                 self.collect(peer);
             }
             if self.endpoint.has_work(peer) {
-                self.push_later(peer);
+                // It waits behind something: now, since the caller may not come back soon.
+                self.push(peer);
             }
         }
         Ok(done)

@@ -366,6 +366,8 @@ fn numbers_have_three_digits_and_sizes_their_unit() {
         (12.345, "12.3"),
         (0.0, "0"),
         (1_234_567.0, "1\u{202f}234\u{202f}567"),
+        (412_907_351_636_772.0, "4.13e14"),
+        (0.000_02, "2.00e-5"),
     ];
     for (value, text) in expected {
         assert_eq!(number(value), text);

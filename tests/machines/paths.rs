@@ -312,3 +312,25 @@ fn when_one_of_two_loses_its_slot_both_go_on_over_tcp() {
         );
     }
 }
+
+#[test]
+fn an_acknowledgement_that_is_due_in_the_middle_of_a_frame_holds_nothing_up() {
+    const LEN: usize = 2 << 20;
+    let config = |rank| {
+        let mut config = on_machine(rank, std::path::Path::new("none"));
+        config.region = RegionChoice::Off;
+        // So small that every long frame is sent in parts.
+        config.net.socket_buffer = Some(8 << 10);
+        config
+    };
+    run(2, config, |world| {
+        let peer = 1 - world.rank();
+        let (there, mut back) = (pattern(LEN, world.rank()), vec![0; LEN]);
+        for round in 0..5 {
+            // Both send at once, so that each owes acknowledgements while its own frames are begun.
+            world.sendrecv(&there, peer, 1, &mut back, peer, 1)?;
+            assert!(back == pattern(LEN, peer), "round {round}");
+        }
+        Ok(())
+    });
+}

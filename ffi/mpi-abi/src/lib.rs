@@ -8,7 +8,7 @@
 //! Write one function in `src/calls/CHAPTER.rs`, with the name of the procedure in lower case and
 //! without `mpi_`:
 //!
-//! ```ignore
+//! ```text
 //! pub(crate) unsafe fn comm_size(comm: Handle, size: *mut c_int) -> Outcome<()> { … }
 //! ```
 //!
@@ -38,7 +38,7 @@
 //! Constructors of datatypes are told first in which form they were called, since
 //! `MPI_Type_get_contents` gives their arguments back in that.
 //!
-//! Errors are returned: [`enter`] catches panics, asks whether MPI runs, and calls the error
+//! Errors are returned: `enter.rs` catches panics, asks whether MPI runs, and calls the error
 //! handler of the call's first communicator, window, file or session.
 
 #![deny(unsafe_op_in_unsafe_fn)]

@@ -32,7 +32,7 @@ impl Application {
             installation.path(out)
         };
         let ours = installation.command(if plus { "mpicxx" } else { "mpicc" });
-        build(&mut { ours }.arg("-Werror"), "program");
+        build({ ours }.arg("-Werror"), "program");
         let compiler = if plus { "mpicxx.mpich" } else { "mpicc.mpich" };
         let other = has_command(compiler).then(|| build(&mut Command::new(compiler), "other"));
         Self { installation, other }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Core, Process};
 use crate::mpi::lock::Held;
+use crate::progress::Rested;
 use crate::progress::wait::Idle;
 
 /// Longest naps while other threads may need their turn: the first [`SHORT_NAPS`], and after.
@@ -82,7 +83,15 @@ impl Core {
 /// The turn of the thread that polls. Another one polls when it ends.
 struct Polling<'a>(Option<Held<'a, Core>>);
 
-impl Polling<'_> {
+impl<'a> Polling<'a> {
+    /// Gives the processor away without the turn: it may be long until it comes back.
+    fn step_aside(&mut self, turn: impl FnOnce() -> Held<'a, Core>) -> bool {
+        self.0 = None;
+        std::thread::yield_now();
+        self.0 = Some(turn());
+        true
+    }
+
     fn give_way(&mut self) {
         self.0 = self.0.take().map(Held::give_way);
     }
@@ -166,8 +175,12 @@ impl Process {
             } else if !look {
                 let nap = if naps < SHORT_NAPS { NAPS.0 } else { NAPS.1 };
                 // What came while it slept is taken already.
-                look = core.nap(|core| core.engine.rest(&mut idle, nap)).unwrap_or(true);
-                naps += u32::from(look);
+                match core.nap(|core| core.engine.rest_but_yield(&mut idle, nap)) {
+                    Some(Rested::Spun) => {}
+                    Some(Rested::Slept) => (look, naps) = (true, naps + 1),
+                    Some(Rested::Yield) => look = polling.step_aside(|| self.turn()),
+                    None => look = true,
+                }
             }
         }
     }

@@ -362,10 +362,14 @@ pub fn bytes_text(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
-/// Three significant digits, without an exponent.
+/// Three significant digits; an exponent only where there would be more digits than fit a column, as at
+/// the ends of intervals of a few launches that differ a lot.
 #[must_use]
 pub fn number(value: f64) -> String {
     let magnitude = value.abs();
+    if magnitude >= 1e7 || (magnitude > 0.0 && magnitude < 5e-5) {
+        return format!("{value:.2e}");
+    }
     let decimals = match magnitude {
         m if m >= 100.0 || m == 0.0 => 0,
         m if m >= 10.0 => 1,

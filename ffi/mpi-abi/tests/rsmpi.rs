@@ -17,8 +17,13 @@ const PATIENCE: u32 = 300;
 /// Examples that start processes, which is not supported.
 const LEFT_OUT: &[&str] = &["spawn", "spawn_multiple"];
 
-/// Examples that are written for these numbers of ranks; all others run with 1 to 4.
-const RANKS: &[(&str, &[u32])] = &[];
+/// Examples that are written for these numbers of ranks; all others run with 1 to 4. One asserts more than one
+/// rank, one tells its own messages from others by their rank, one divides the ranks by four.
+const RANKS: &[(&str, &[u32])] = &[
+    ("all_gather_bool", &[2, 3, 4]),
+    ("immediate_multiple_requests", &[2, 3, 4]),
+    ("cartesian_map", &[4]),
+];
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

@@ -64,7 +64,7 @@ fn start(called: &str, caller: Caller, arguments: &[OsString]) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(reason) => {
-            eprintln!("{called}: {reason}");
+            eprintln!("{called}: {reason}\n\n{}", usage(called, caller));
             return ExitCode::from(2);
         }
     };
@@ -95,14 +95,19 @@ fn announcement(options: &RunOptions) -> String {
     text
 }
 
-fn help(called: &str, caller: Caller) -> String {
+fn usage(called: &str, caller: Caller) -> String {
     let more = match caller {
         Caller::Run => "",
         Caller::Mpiexec => " [: [OPTIONS] PROGRAM [ARGUMENTS]]...",
     };
+    format!("Usage: {called} [OPTIONS] [--] PROGRAM [ARGUMENTS]{more}")
+}
+
+fn help(called: &str, caller: Caller) -> String {
+    let usage = usage(called, caller);
     format!(
         "Start the ranks of a program on this machine\n\n\
-         Usage: {called} [OPTIONS] [--] PROGRAM [ARGUMENTS]{more}\n\n\
+         {usage}\n\n\
          Options (one dash or two):\n{}\n\
          Exit code: that of the rank that failed first (128 + signal when one killed it), otherwise\n\
          the greatest of all; 124 after --timeout; 2 for wrong use.\n",

@@ -60,3 +60,22 @@ pub type TEventCbFunction = Option<unsafe extern "C" fn(Handle, Handle, c_int, *
 pub type TEventDroppedCbFunction =
     Option<unsafe extern "C" fn(i64, Handle, c_int, c_int, *mut c_void)>;
 pub type TEventFreeCbFunction = Option<unsafe extern "C" fn(Handle, c_int, *mut c_void)>;
+
+/// The address of an application's state, for functions that are called on any thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extra(*mut c_void);
+
+// SAFETY: the application says where its functions may be called with it.
+unsafe impl Send for Extra {}
+// SAFETY: as above.
+unsafe impl Sync for Extra {}
+
+impl Extra {
+    pub(crate) fn new(state: *mut c_void) -> Self {
+        Self(state)
+    }
+
+    pub(crate) fn get(self) -> *mut c_void {
+        self.0
+    }
+}

@@ -9,7 +9,7 @@ use cohost::mpi::comm::TAG_UB;
 use cohost::mpi::failure::{Class, Outcome, fail};
 
 use crate::args::Handle;
-use crate::callbacks::{CopyFunction, DeleteFunction};
+use crate::callbacks::{CopyFunction, DeleteFunction, Extra};
 use crate::constants::{
     MPI_APPNUM, MPI_HOST, MPI_IO, MPI_KEYVAL_INVALID, MPI_LASTUSEDCODE, MPI_PROC_NULL, MPI_SUCCESS,
     MPI_TAG_UB, MPI_UNIVERSE_SIZE, MPI_WTIME_IS_GLOBAL,
@@ -23,28 +23,13 @@ static KEYVALS: Shared<Keyval> = Table::new(Class::Keyval, "attribute key");
 const NULL_COPY: usize = 0;
 const DUP: usize = 1;
 
-/// The address of an application's state, for functions that are called on any thread.
-#[derive(Clone, Copy)]
-struct Extra(*mut c_void);
-
-// SAFETY: the application says where its functions may be called with it.
-unsafe impl Send for Extra {}
-// SAFETY: as above.
-unsafe impl Sync for Extra {}
-
-impl Extra {
-    fn get(self) -> *mut c_void {
-        self.0
-    }
-}
-
 fn create(
     holder: Holder,
     copy_fn: CopyFunction,
     delete_fn: DeleteFunction,
     extra: *mut c_void,
 ) -> Outcome<c_int> {
-    let extra = Extra(extra);
+    let extra = Extra::new(extra);
     let copy = move |object: usize, key: i32, value: usize| match copy_fn.map_or(0, |f| f as usize)
     {
         NULL_COPY => Ok(None),

@@ -10,7 +10,9 @@ use cohost::mpi::request::{Generalized, Request, State, Status as Found};
 use cohost::proto::Key;
 
 use crate::args::{Handle, Status};
-use crate::callbacks::{GrequestCancelFunction, GrequestFreeFunction, GrequestQueryFunction};
+use crate::callbacks::{
+    Extra, GrequestCancelFunction, GrequestFreeFunction, GrequestQueryFunction,
+};
 use crate::constants::{MPI_REQUEST_NULL, MPI_SUCCESS, MPI_UNDEFINED};
 use crate::runtime::{process, put_request, put_status, request, status_of};
 
@@ -453,21 +455,6 @@ pub(crate) unsafe fn parrived(handle: Handle, partition: c_int, flag: *mut c_int
     Ok(())
 }
 
-/// The address of an application's state, for functions that are called on any thread.
-#[derive(Clone, Copy)]
-struct Extra(*mut c_void);
-
-// SAFETY: the application says where its functions may be called with it.
-unsafe impl Send for Extra {}
-// SAFETY: as above.
-unsafe impl Sync for Extra {}
-
-impl Extra {
-    fn get(self) -> *mut c_void {
-        self.0
-    }
-}
-
 fn code(code: c_int) -> Result<(), i32> {
     if code == MPI_SUCCESS { Ok(()) } else { Err(code) }
 }
@@ -479,7 +466,7 @@ pub(crate) unsafe fn grequest_start(
     extra_state: *mut c_void,
     request: *mut Handle,
 ) -> Outcome<()> {
-    let extra = Extra(extra_state);
+    let extra = Extra::new(extra_state);
     let query = move || {
         let mut status = Status::default();
         // SAFETY: the application's function, called as the standard says.

@@ -346,7 +346,9 @@ impl Running {
             skipped(name, &error);
             return None;
         }
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cohost"))
+        // Scripts start what they put in the background with SIGINT ignored, perhaps these tests.
+        let mut process = Command::new("env")
+            .args(["--default-signal=INT,HUP,TERM", env!("CARGO_BIN_EXE_cohost")])
             .args(["lab", "up", "--hypervisor", "uml", "--layout", "1x2"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

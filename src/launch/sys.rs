@@ -195,6 +195,15 @@ pub(super) fn default_action(signal: c_int) {
     unsafe { libc::signal(signal, libc::SIG_DFL) };
 }
 
+/// Whether this process was started with `signal` ignored, as `nohup` and shells do it.
+pub(super) fn is_ignored(signal: c_int) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: no action is given, and `action` is writable for the one that holds now.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: the call above succeeded and has filled it in.
+    asked == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
 /// A descriptor that becomes readable when one of `signals` (blocked already) is pending.
 pub(super) fn signal_descriptor(signals: &[c_int]) -> io::Result<OwnedFd> {
     let set = signal_set(signals);

@@ -1,19 +1,18 @@
 //! However a rank, the keeper or the launcher ends: it is said who and why, and nothing is left.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::support::*;
 
 /// Starts `cohost run -n N -- sh -c SCRIPT` with `$DIR` set to `folder`, for scripts that tell their
 /// process ids in `$DIR/pid.*`.
 fn start(folder: &Path, ranks: &str, script: &str) -> Child {
-    cohost(&["-n", ranks, "--", "sh", "-c", script])
-        .env("DIR", folder)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    spawn(cohost(&["-n", ranks, "--", "sh", "-c", script]), folder)
+}
+
+fn spawn(mut command: Command, folder: &Path) -> Child {
+    command.env("DIR", folder).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Tells the id of this process under a name, whole or not at all.
@@ -132,6 +131,25 @@ fn a_signal_to_the_launcher_takes_everything_down() {
         expect_code(&output, code);
         assert!(!pids.iter().any(|&pid| is_running(pid)), "SIG{name} left processes");
     }
+}
+
+#[test]
+fn what_the_launcher_was_started_to_ignore_ends_no_job() {
+    // As `nohup` does it, and scripts for what they start in the background.
+    let folder = tempfile::tempdir().unwrap();
+    let script =
+        format!("{TELL} tell $$; while [ ! -e $DIR/enough ]; do sleep 0.02; done; echo whole");
+    let child = cohost_under(
+        &["env", "--default-signal=TERM", "--ignore-signal=HUP,INT,QUIT"],
+        &["-n", "2", "--", "sh", "-c", &script],
+    );
+    let child = spawn(child, folder.path());
+    await_pids(folder.path(), 2);
+    ["HUP", "INT", "QUIT"].iter().for_each(|name| signal(child.id(), name));
+    std::fs::write(folder.path().join("enough"), "").unwrap();
+    let output = finish(child);
+    expect_code(&output, 0);
+    assert_eq!(stdout(&output), "whole\nwhole\n");
 }
 
 #[test]

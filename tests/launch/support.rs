@@ -9,8 +9,17 @@ use std::time::{Duration, Instant};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `cohost run` with these arguments, not yet started. No terminal, no input.
+///
+/// It hears all signals, also where the tests themselves were started in the background of a script,
+/// which has SIGINT and SIGQUIT ignored by all that is started there.
 pub fn cohost(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cohost"));
+    cohost_under(&["env", "--default-signal=INT,QUIT,HUP,TERM"], args)
+}
+
+/// The same, started by another command.
+pub fn cohost_under(starter: &[&str], args: &[&str]) -> Command {
+    let mut command = Command::new(starter[0]);
+    command.args(&starter[1..]).arg(env!("CARGO_BIN_EXE_cohost"));
     command.arg("run").args(args).stdin(Stdio::null());
     command
 }

@@ -48,9 +48,12 @@ const MAX_UNREAD: usize = 64 << 10;
 /// Signals that end the job in good order.
 const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 
-/// Signals the launcher takes through a descriptor.
-const TAKEN: [c_int; 6] =
-    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGTSTP, libc::SIGCONT];
+/// Signals the launcher takes through a descriptor. One that it was started to ignore, as under `nohup`
+/// or in the background of a script, is ignored by the ranks too: a blocked one would still be heard.
+fn taken() -> Vec<c_int> {
+    let ending = ENDING.into_iter().filter(|&signal| !sys::is_ignored(signal));
+    ending.chain([libc::SIGTSTP, libc::SIGCONT]).collect()
+}
 
 /// Starts the job of `plan` and sees it to its end.
 pub(super) fn supervise(
@@ -59,8 +62,9 @@ pub(super) fn supervise(
     plan: Plan,
     streams: Vec<RankStreams>,
 ) -> Result<Outcome, LaunchError> {
-    let mask = Mask::take()?;
-    let signals = sys::signal_descriptor(&TAKEN).map_err(LaunchError::system("a signalfd"))?;
+    let taken = taken();
+    let mask = Mask::take(&taken)?;
+    let signals = sys::signal_descriptor(&taken).map_err(LaunchError::system("a signalfd"))?;
     let keeper = keeper::start(plan, mask.0)?;
     let mut job = Job::new(options, job, keeper, streams);
     job.signals = Some(signals);
@@ -87,8 +91,8 @@ pub(super) fn supervise_elsewhere(
 struct Mask(libc::sigset_t);
 
 impl Mask {
-    fn take() -> Result<Self, LaunchError> {
-        sys::block_signals(&TAKEN).map(Self).map_err(LaunchError::system("blocking signals"))
+    fn take(signals: &[c_int]) -> Result<Self, LaunchError> {
+        sys::block_signals(signals).map(Self).map_err(LaunchError::system("blocking signals"))
     }
 }
 

@@ -142,6 +142,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     pub(super) fn meet_loan(&mut self, key: Key, peer: u32, arriving: &Arriving) {
         let room = self.receives.get(key).map_or(0, |receive| receive.buffer.len());
         if arriving.total.min(room) == 0 {
+            self.tally.loans.received.frame(true, arriving.total);
             self.complete(key, peer);
         } else {
             self.lent.push_back(key);

@@ -28,6 +28,10 @@ pub enum Kind {
     Cancelled = 8,
     /// `head`: 1 asks for headers only from now on (too many unexpected bytes), 0 lifts that.
     Throttle = 9,
+    /// Starts a message whose bytes the receiver may copy out of the sender's memory by itself;
+    /// the sender waits for [`Kind::Fin`], or for [`Kind::Cts`] when the receiver cannot. `total`:
+    /// bytes of the message; `id`: the send. The payload says where the bytes are.
+    Lend = 10,
 }
 
 impl Kind {
@@ -45,6 +49,7 @@ impl Kind {
             7 => Self::Cancel,
             8 => Self::Cancelled,
             9 => Self::Throttle,
+            10 => Self::Lend,
             _ => return None,
         })
     }
@@ -113,7 +118,7 @@ impl Header {
     #[inline]
     #[must_use]
     pub fn begins(&self) -> bool {
-        matches!(self.kind, Kind::Eager | Kind::Rts)
+        matches!(self.kind, Kind::Eager | Kind::Rts | Kind::Lend)
     }
 
     /// The header as it stands on a stream; `ack` is the number of the next frame the sender of

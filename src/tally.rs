@@ -142,6 +142,11 @@ pub struct Tally {
     pub ring: Both,
     /// Over TCP.
     pub tcp: Both,
+    /// Messages that the receiver copied out of the sender's memory by itself: their bytes went
+    /// through no path.
+    pub loans: Both,
+    /// Messages that peers have lent and that were asked for instead.
+    pub loans_declined: Counter,
     /// Messages that came before a receive for them.
     pub unexpected: Gauge,
     /// Bytes kept of those.

@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use cohost::region::lending::Borrowed;
 use cohost::region::{
     Geometry, Identity, OwnSection, Protection, RegionError, SectionLayout, file, heap, posix,
 };
@@ -251,4 +252,47 @@ fn alone(test: &str) -> bool {
         .unwrap();
     assert!(status.success());
     false
+}
+
+#[test]
+fn a_chunk_that_its_owner_could_take_away_or_that_is_none_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let plain = File::create_new(directory.path().join("plain")).unwrap();
+    plain.set_len(1 << 20).unwrap();
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (pipe, _writer) = std::io::pipe().unwrap();
+    let shrinkable = memfd(1 << 20);
+    seal(&shrinkable, libc::F_SEAL_GROW | libc::F_SEAL_FUTURE_WRITE);
+    // Its owner can punch holes.
+    let writable = memfd(1 << 20);
+    seal(&writable, libc::F_SEAL_GROW | libc::F_SEAL_SHRINK);
+    let empty = memfd(0);
+    seal(&empty, libc::F_SEAL_SHRINK | libc::F_SEAL_FUTURE_WRITE);
+    let endless = memfd(1 << 40);
+    seal(&endless, libc::F_SEAL_SHRINK | libc::F_SEAL_FUTURE_WRITE);
+    let all: [OwnedFd; 8] = [
+        plain.into(),
+        socket.into(),
+        pipe.into(),
+        memfd(1 << 20).into(),
+        shrinkable.into(),
+        writable.into(),
+        empty.into(),
+        endless.into(),
+    ];
+    for fd in all {
+        assert!(Borrowed::adopt(fd).is_err());
+    }
+}
+
+#[test]
+fn a_chunk_that_is_all_holes_reads_as_zeros() {
+    let holes = memfd((1 << 20) + 5);
+    seal(&holes, libc::F_SEAL_SHRINK | libc::F_SEAL_FUTURE_WRITE);
+    let mut chunk = Borrowed::adopt(holes.into()).unwrap();
+    let mut out = [7; 100];
+    let part = chunk.part((1 << 20) - 95, 100).unwrap();
+    part.copy_out(0, &mut out);
+    assert_eq!(out, [0; 100]);
+    assert!(chunk.part((1 << 20) - 94, 100).is_none());
 }

@@ -9,7 +9,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
 
-use cohost::region::pass::{Address, Mailbox, PassError, Sent, send_fd};
+use cohost::region::pass::{Address, Enclosed, Mailbox, PassError, Sent, send_fd};
 use cohost::region::{Geometry, SectionLayout, posix};
 
 /// Jobs of this test run, apart from those of another one on the same machine.
@@ -69,11 +69,12 @@ fn a_descriptor_arrives_with_its_rank_and_epoch() {
     let mailbox = Mailbox::open(&job, 1, 7).unwrap();
     assert!(mailbox.receive().unwrap().is_none());
     let (mut reader, writer) = std::io::pipe().unwrap();
-    let sent = send_fd(&address(&job, &mailbox), 5, 1 << 60, writer.as_fd()).unwrap();
+    let sent =
+        send_fd(&address(&job, &mailbox), 5, Enclosed::Section(1 << 60), writer.as_fd()).unwrap();
     assert_eq!(sent, Sent::Delivered);
     drop(writer);
     let received = mailbox.receive().unwrap().unwrap();
-    assert_eq!((received.from_rank, received.from_epoch), (5, 1 << 60));
+    assert_eq!((received.from_rank, received.enclosed), (5, Enclosed::Section(1 << 60)));
     // SAFETY: a query on an open descriptor.
     let flags = unsafe { libc::fcntl(received.fd.as_raw_fd(), libc::F_GETFD) };
     assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
@@ -87,7 +88,7 @@ fn a_descriptor_arrives_with_its_rank_and_epoch() {
 #[test]
 fn a_mailbox_that_is_not_there_is_said_to_be_missing() {
     let to = Address { job: &job("nobody"), rank: 1, epoch: 7, secret: [0; 16] };
-    let refused = send_fd(&to, 0, 0, descriptor().as_fd());
+    let refused = send_fd(&to, 0, Enclosed::Section(0), descriptor().as_fd());
     assert!(matches!(refused, Err(PassError::NobodyThere { rank: 1 })), "{refused:?}");
 }
 
@@ -102,7 +103,7 @@ fn mailboxes_of_other_jobs_ranks_and_epochs_are_other_mailboxes() {
         Mailbox::open(&one, 1, 8).unwrap(),
     ];
     assert!(others.iter().all(|other| other.secret() != first.secret()));
-    send_fd(&address(&one, &first), 0, 0, descriptor().as_fd()).unwrap();
+    send_fd(&address(&one, &first), 0, Enclosed::Section(0), descriptor().as_fd()).unwrap();
     assert!(others.iter().all(|other| other.receive().unwrap().is_none()));
     assert!(first.receive().unwrap().is_some());
 }
@@ -113,14 +114,19 @@ fn a_full_mailbox_means_later_and_loses_nothing() {
     let mailbox = Mailbox::open(&job, 1, 7).unwrap();
     let to = address(&job, &mailbox);
     let mut delivered = 0;
-    while send_fd(&to, delivered, 0, descriptor().as_fd()).unwrap() == Sent::Delivered {
+    while send_fd(&to, delivered, Enclosed::Section(0), descriptor().as_fd()).unwrap()
+        == Sent::Delivered
+    {
         delivered += 1;
         assert!(delivered < 1_000_000, "a mailbox without end");
     }
     for rank in 0..delivered {
         assert_eq!(mailbox.receive().unwrap().unwrap().from_rank, rank);
     }
-    assert_eq!(send_fd(&to, 0, 0, descriptor().as_fd()).unwrap(), Sent::Delivered);
+    assert_eq!(
+        send_fd(&to, 0, Enclosed::Section(0), descriptor().as_fd()).unwrap(),
+        Sent::Delivered
+    );
 }
 
 #[test]
@@ -164,7 +170,7 @@ fn hostile_datagrams_are_dropped_and_their_descriptors_closed() {
     // The forger itself works: with the right letter and one descriptor it is believed.
     assert!(send_raw(&mailbox, &good, &[file.as_fd()]));
     let received = mailbox.receive().unwrap().unwrap();
-    assert_eq!((received.from_rank, received.from_epoch), (3, 9));
+    assert_eq!((received.from_rank, received.enclosed), (3, Enclosed::Section(9)));
 }
 
 #[test]
@@ -249,9 +255,9 @@ fn a_passed_section_is_adopted() {
     own.pair(1).unwrap().bulk.copy_in(0, b"hello");
     let mailbox = Mailbox::open(&job, 1, 7).unwrap();
     let to = address(&job, &mailbox);
-    send_fd(&to, 0, own.identity().epoch, own.fd().unwrap()).unwrap();
+    send_fd(&to, 0, Enclosed::Section(own.identity().epoch), own.fd().unwrap()).unwrap();
     let received = mailbox.receive().unwrap().unwrap();
-    assert_eq!(received.from_epoch, own.identity().epoch);
+    assert_eq!(received.enclosed, Enclosed::Section(own.identity().epoch));
     let peer = posix::adopt(received.fd, own.identity(), 1).unwrap();
     let mut out = [0; 5];
     peer.pair().unwrap().bulk.copy_out(0, &mut out);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cohost::doorbell::{Policy, Ringer, Sleeper, Woken};
-use cohost::region::pass::{Address, Mailbox, send_fd};
+use cohost::region::pass::{Address, Enclosed, Mailbox, send_fd};
 use cohost::region::{Geometry, Identity, OwnSection, PeerSection, SectionLayout, file, posix};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -93,7 +93,7 @@ fn ranks_of_two_processes_pass_their_sections_and_wake_each_other() {
     let expected = identity(1, &peer_epoch);
     let to =
         Address { job: &job, rank: 1, epoch: expected.epoch, secret: peer_secret.to_le_bytes() };
-    send_fd(&to, 0, epoch, own.fd().unwrap()).unwrap();
+    send_fd(&to, 0, Enclosed::Section(epoch), own.fd().unwrap()).unwrap();
     let peer = adopt_from(&mailbox, &expected, 0);
     count_together(&own, &peer, true);
     std::io::copy(&mut out, &mut std::io::sink()).unwrap();
@@ -104,7 +104,7 @@ fn adopt_from(mailbox: &Mailbox, expected: &Identity, me: u32) -> PeerSection {
     let start = Instant::now();
     loop {
         if let Some(received) = mailbox.receive().unwrap() {
-            assert_eq!(received.from_epoch, expected.epoch);
+            assert_eq!(received.enclosed, Enclosed::Section(expected.epoch));
             return posix::adopt(received.fd, expected, me).unwrap();
         }
         assert!(start.elapsed() < LONG, "nothing came");
@@ -128,7 +128,7 @@ fn rank_one() {
     println!("SECRET {}", u128::from_le_bytes(mailbox.secret()));
     std::io::stdout().flush().unwrap();
     let to = Address { job: &job, rank: 0, epoch: expected.epoch, secret: secret.to_le_bytes() };
-    send_fd(&to, 1, epoch, own.fd().unwrap()).unwrap();
+    send_fd(&to, 1, Enclosed::Section(epoch), own.fd().unwrap()).unwrap();
     let peer = adopt_from(&mailbox, &expected, 1);
     count_together(&own, &peer, false);
 }

@@ -19,6 +19,7 @@ const ECHO: u8 = 0x83;
 const READY: u8 = 0x84;
 const FALL_BACK: u8 = 0x85;
 const SLOT: u8 = 0x86;
+const RETURN: u8 = 0x87;
 
 /// A section as its owner describes it, to be compared with what the reader computed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub enum Control {
     Echo([u8; 16]),
     /// The sender reads from the ring from now on.
     Ready,
+    /// The memory that the sender has lent under this name is gone.
+    Return(u64),
     /// The ring is not used (any more): go on over TCP from this frame number.
     FallBack {
         /// Number of the next frame that the sender expects.
@@ -91,6 +94,10 @@ impl Control {
                 SLOT
             }
             Self::Ready => READY,
+            Self::Return(name) => {
+                header.id = *name;
+                RETURN
+            }
             Self::FallBack { expected, reason } => {
                 header.head = *expected;
                 payload = reason.bytes().take(REASON_MAX).collect();
@@ -129,6 +136,7 @@ impl Control {
                 Self::Echo(nonce)
             }
             READY => Self::Ready,
+            RETURN => Self::Return(header.id),
             FALL_BACK => Self::FallBack { expected: header.head, reason: printable(payload) },
             _ => return None,
         };
@@ -166,6 +174,7 @@ mod tests {
             Control::Offer(granted),
             Control::Echo([9; 16]),
             Control::Ready,
+            Control::Return(u64::MAX - 1),
             Control::FallBack { expected: 77, reason: "no answer".to_owned() },
         ] {
             let (wire, payload) = control.encode(5);

@@ -114,6 +114,10 @@ impl Links {
         if let Control::FallBack { expected, reason } = control {
             return Then::FollowBack { expected, reason };
         }
+        if let Control::Return(name) = control {
+            self.share.take_back(peer, name);
+            return Then::Nothing;
+        }
         let State::Proving(proving) = &mut self.peers[peer as usize].state else {
             return match control {
                 Control::Doorbell | Control::Acknowledge => Then::Nothing,

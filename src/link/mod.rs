@@ -15,6 +15,7 @@
 pub mod card;
 pub mod control;
 pub mod journal;
+pub mod lend;
 mod meet;
 pub mod prove;
 pub mod reach;

@@ -30,6 +30,9 @@ pub enum Error {
     /// No randomness.
     #[error("the system gave no random numbers: {0}")]
     Random(getrandom::Error),
+    /// No memory to take (`MPI_ERR_NO_MEM`).
+    #[error("the system gave no {0} bytes of memory")]
+    NoMemory(usize),
     /// A rank that the communicator does not have (`MPI_ERR_RANK`).
     #[error("rank {rank} does not exist in a communicator of {size}: ranks are 0 to {}", size - 1)]
     Rank {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Error;
 use super::communicator::{Communicator, Shared};
+use super::memory::{Bytes, Memory};
 use crate::config::Config;
 use crate::launch::{Bootstrap, Kvs, bootstrap};
 use crate::link::Links;
@@ -28,6 +29,7 @@ const WORLD_CONTEXT: u32 = 2;
 pub struct Job {
     world: Communicator,
     shared: Shared,
+    memory: Arc<Memory>,
     kvs: Box<dyn Kvs>,
 }
 
@@ -53,7 +55,7 @@ impl Job {
     /// # Errors
     /// As for [`init`].
     pub fn connect(start: Bootstrap, config: Config) -> Result<Self, Error> {
-        let Joined { engine, rank, size, hosts, cores, kvs, .. } = join(start, config)?;
+        let Joined { engine, rank, size, hosts, cores, memory, kvs, .. } = join(start, config)?;
         let shared = Shared {
             engine: Rc::new(RefCell::new(engine)),
             next_context: Rc::new(Cell::new(WORLD_CONTEXT + 2)),
@@ -61,7 +63,26 @@ impl Job {
             cores,
         };
         let world = Communicator::new(shared.clone(), WORLD_CONTEXT, rank, (0..size).collect());
-        Ok(Self { world, shared, kvs })
+        Ok(Self { world, shared, memory, kvs })
+    }
+
+    /// Memory for long messages, zeroed: those out of it to ranks on the same machine are copied
+    /// once, by the receiver, where others are copied twice. Ordinary memory where that cannot be.
+    ///
+    /// ```
+    /// let job = cohost::init()?;
+    /// let mut bytes = job.alloc(1 << 20)?;
+    /// bytes[0] = 1;
+    /// # if job.world().size() > 1 {
+    /// job.world().send(&bytes, 1, 0)?;
+    /// # }
+    /// # Ok::<(), cohost::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`] when not even ordinary memory is left.
+    pub fn alloc(&self, len: usize) -> Result<Bytes, Error> {
+        Bytes::zeroed(&self.memory, len).map_err(|_| Error::NoMemory(len))
     }
 
     /// The communicator of all ranks (`MPI_COMM_WORLD`).
@@ -103,6 +124,7 @@ pub(super) struct Joined {
     pub(super) machines: Vec<u32>,
     /// Least number of cores of any machine.
     pub(super) cores: Option<u32>,
+    pub(super) memory: Arc<Memory>,
     pub(super) kvs: Box<dyn Kvs>,
 }
 
@@ -142,8 +164,9 @@ pub(super) fn join(mut start: Bootstrap, config: Config) -> Result<Joined, Error
     if config.log {
         links.tell_aloud();
     }
+    let memory = Arc::new(Memory::new(links.share().store()));
     let engine = Engine::new(rank, size, config.proto, links, net, waiter);
-    Ok(Joined { engine, rank, size, hosts, machines, cores, kvs: start.kvs })
+    Ok(Joined { engine, rank, size, hosts, machines, cores, memory, kvs: start.kvs })
 }
 
 fn identity(start: &Bootstrap) -> Result<Identity, Error> {

@@ -17,6 +17,7 @@ pub mod group;
 pub mod info;
 mod job;
 pub mod lock;
+pub mod memory;
 pub mod op;
 pub mod process;
 mod reduce;

@@ -7,7 +7,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::frame::Payload;
-use crate::proto::{ReceiveBuffer, SendBuffer};
+use crate::link::lend::Lent;
+use crate::proto::{Loan, ReceiveBuffer, SendBuffer};
 
 /// Where the bytes of a message lie in memory when they are not one run. The message is a packed
 /// stream; any part of it can be asked for.
@@ -34,6 +35,8 @@ pub struct Outgoing {
     base: *const u8,
     len: usize,
     typed: Option<Box<Packing>>,
+    /// Where the peer can read all of it.
+    lent: Option<Box<Lent>>,
 }
 
 /// Room to receive into.
@@ -83,7 +86,18 @@ impl Outgoing {
     #[inline]
     #[must_use]
     pub unsafe fn new(base: *const u8, len: usize) -> Self {
-        Self { base, len, typed: None }
+        Self { base, len, typed: None, lent: None }
+    }
+
+    /// The range, if it is one.
+    pub(super) fn range(&self) -> Option<(*const u8, usize)> {
+        self.typed.is_none().then_some((self.base, self.len))
+    }
+
+    /// Notes where the peer can read it.
+    #[cold]
+    pub(super) fn lend(&mut self, lent: Lent) {
+        self.lent = Some(Box::new(lent));
     }
 
     /// The `len` bytes of the packed stream of `count` items at `base`. Nothing is copied before a
@@ -100,7 +114,7 @@ impl Outgoing {
         layout: Arc<dyn Layout>,
     ) -> Self {
         let packing = Packing { layout, count, piece: Vec::new(), at: 0 };
-        Self { base, len, typed: Some(Box::new(packing)) }
+        Self { base, len, typed: Some(Box::new(packing)), lent: None }
     }
 }
 
@@ -190,6 +204,11 @@ impl Unpacking {
 impl SendBuffer for Outgoing {
     fn len(&self) -> usize {
         self.len
+    }
+
+    fn loan(&self) -> Option<Loan> {
+        let Lent { name, offset, .. } = **self.lent.as_ref()?;
+        Some(Loan { name, offset })
     }
 
     fn slice_max(&self) -> usize {

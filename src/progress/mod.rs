@@ -5,6 +5,7 @@
 
 mod buffers;
 mod inbox;
+mod loans;
 mod operations;
 mod sleep;
 mod vanishing;
@@ -39,14 +40,25 @@ const NET_HOT_PASSES: u32 = 16;
 /// Looks at the sockets without anything there, after which they count as quiet.
 const NET_COOL: u32 = 4096;
 
+/// Shortest message that is lent, in bytes: an eager one is done before its receiver comes.
+const LOAN_MIN: usize = (64 << 10) + 1;
+
 /// How messages are cut for rings: eager as long as asking first would cost more than it saves;
 /// pieces so long that their flags, each a cache line that crosses between cores, do not count.
-const RING_LIMITS: Limits =
-    Limits { eager_max: 64 << 10, head_max: 32 << 10, piece: (8 << 10, 32 << 10) };
+const RING_LIMITS: Limits = Limits {
+    eager_max: 64 << 10,
+    head_max: 32 << 10,
+    piece: (8 << 10, 32 << 10),
+    loan_min: LOAN_MIN,
+};
 
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
-const TCP_LIMITS: Limits =
-    Limits { eager_max: 128 << 10, head_max: 256 << 10, piece: (64 << 10, 256 << 10) };
+const TCP_LIMITS: Limits = Limits {
+    eager_max: 128 << 10,
+    head_max: 256 << 10,
+    piece: (64 << 10, 256 << 10),
+    loan_min: usize::MAX,
+};
 
 /// Longest messages that are sent without asking, through rings and over TCP, in bytes.
 #[must_use]
@@ -282,6 +294,9 @@ impl Engine {
         } else {
             self.net_due -= 1;
         }
+        if self.endpoint.any_due() {
+            moved |= self.take_loans();
+        }
         if !self.pending.is_empty() {
             moved |= self.push_pending();
         }
@@ -409,6 +424,7 @@ impl Engine {
             self.links.share().rung();
         }
         self.links.look(now, &mut self.then);
+        self.links.say_returned();
         self.handle_all();
         match polled {
             Ok(moved) => moved,

@@ -41,8 +41,9 @@ impl Engine {
         context: u32,
         tag: i32,
         mode: Mode,
-        buffer: Outgoing,
+        mut buffer: Outgoing,
     ) -> Result<Key, Error> {
+        self.lend(peer, &mut buffer);
         let key = self.endpoint.send(peer, context, tag, mode, buffer)?;
         if peer != self.me {
             self.push(peer);
@@ -60,6 +61,9 @@ impl Engine {
         let key = self.endpoint.receive(pattern, buffer)?;
         if self.endpoint.unexpected_len() != waiting {
             // A waiting message was taken: its sender may be owed an answer.
+            if self.endpoint.any_due() {
+                self.take_loans();
+            }
             self.push_answers();
         } else if let Some(peer) = pattern.source
             && peer != self.me
@@ -93,6 +97,9 @@ impl Engine {
     /// When its sender was lost.
     pub fn receive_taken(&mut self, taken: Taken, buffer: Incoming) -> Result<Key, Error> {
         let key = self.endpoint.receive_taken(taken, buffer)?;
+        if self.endpoint.any_due() {
+            self.take_loans();
+        }
         self.push_answers();
         Ok(key)
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::loan::Lent;
 use super::matching::Matcher;
 use super::receiving::{Open, Receive, ReceiveState, Unexpected};
 use super::sending::{Send, SendState};
@@ -59,6 +60,8 @@ pub struct Endpoint<S, R> {
     pub(super) receives: Slots<Receive<R>>,
     pub(super) unexpected: Slots<Unexpected>,
     pub(super) matcher: Matcher,
+    /// Receives of lent messages.
+    pub(super) lent: Lent,
     /// Some peer failed, so that a receive from anyone may wait for ever.
     pub(super) failure: Option<(u32, Arc<str>)>,
     pub(super) tally: Arc<Tally>,
@@ -76,6 +79,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             receives: Slots::default(),
             unexpected: Slots::default(),
             matcher: Matcher::default(),
+            lent: Lent::default(),
             failure: None,
             tally: Arc::default(),
         }
@@ -397,6 +401,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
     ) -> Result<(), Fault> {
         match header.kind {
             Kind::Eager | Kind::Rts => self.on_start(peer, header, payload),
+            Kind::Lend => self.on_lend(peer, header, payload),
             Kind::More => self.on_more(peer, header, payload),
             Kind::Data => self.on_data(peer, header, payload),
             Kind::Cts => self.on_cts(peer, header),

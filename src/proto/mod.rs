@@ -14,10 +14,15 @@
 //!   `Cts` once a receive matches, the rest comes as `Data` straight into the user's buffer, and
 //!   `Fin` tells the sender that its buffer is free. When the head is the whole message there is
 //!   nothing to ask for. Synchronous sends always go this way, since `Fin` proves the match.
+//!
+//! A long message out of memory that the peer can read may be lent instead ([`Loan`]): `Lend` says
+//! where it is, the receiver copies it by itself and says `Fin`; or it asks with `Cts`, and the
+//! message goes as any other. A loan is numbers here; whoever drives the endpoint reads the memory.
 
 #![forbid(unsafe_code)]
 
 mod endpoint;
+mod loan;
 pub mod matching;
 mod receiving;
 mod sending;
@@ -29,6 +34,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use endpoint::{Endpoint, Paths};
+pub use loan::{Due, Loan};
 pub use matching::{Envelope, Pattern};
 pub use slots::{Key, Slots};
 
@@ -83,6 +89,8 @@ pub struct Limits {
     /// Least and greatest payload of one frame, where the message has as much. In between it is
     /// a quarter of the message, so that both sides copy at once.
     pub piece: (usize, usize),
+    /// Shortest message that is lent, in bytes, if its bytes can be.
+    pub loan_min: usize,
 }
 
 impl Limits {
@@ -121,6 +129,10 @@ pub trait SendBuffer {
     /// Longest slice that should be asked for where there is a choice.
     fn slice_max(&self) -> usize {
         usize::MAX
+    }
+    /// Where the peer of this send can read all of it, if it can.
+    fn loan(&self) -> Option<Loan> {
+        None
     }
     /// `len` bytes from `offset` on; the range lies within the buffer. Exclusive, since the bytes
     /// may have to be gathered first.
@@ -223,6 +235,9 @@ pub enum Fault {
         /// The id in it.
         id: u64,
     },
+    /// What it says of a loan means nothing.
+    #[error("it lent a message and did not say where that is")]
+    Loan,
     /// A piece does not go on where the last one ended.
     #[error("a piece for offset {offset} came where {expected} was expected")]
     Offset {

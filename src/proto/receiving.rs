@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 
+use super::loan::Loan;
 use super::stream::Kept;
 use super::{
     Endpoint, Envelope, Error, Fault, Key, Pattern, ReceiveBuffer, Received, SendBuffer, control,
@@ -25,12 +26,14 @@ pub(super) enum ReceiveState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arriving {
     pub(super) envelope: Envelope,
-    total: usize,
-    got: usize,
+    pub(super) total: usize,
+    pub(super) got: usize,
     /// Bytes that come unasked.
     head: usize,
     /// The send that waits for `Fin`.
-    send: Option<u64>,
+    pub(super) send: Option<u64>,
+    /// Where the message is, as long as it is not asked for.
+    pub(super) loan: Option<Loan>,
 }
 
 /// A message, or its beginning, that no receive has matched yet.
@@ -42,6 +45,8 @@ pub(super) struct Unexpected {
     pub(super) data: BytesMut,
     /// The peer's send that waits for `Fin`.
     pub(super) send: Option<u64>,
+    /// Where the message is, when it is lent.
+    pub(super) loan: Option<Loan>,
     /// Our own send to ourselves.
     pub(super) own: Option<Key>,
 }
@@ -49,7 +54,8 @@ pub(super) struct Unexpected {
 impl Default for Unexpected {
     fn default() -> Self {
         let envelope = Envelope { context: 0, source: 0, tag: 0 };
-        Self { envelope, total: 0, head: 0, data: BytesMut::new(), send: None, own: None }
+        let data = BytesMut::new();
+        Self { envelope, total: 0, head: 0, data, send: None, loan: None, own: None }
     }
 }
 
@@ -120,18 +126,29 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         header: &Header,
         payload: &P,
     ) -> Result<(), Fault> {
+        self.start(peer, header, payload, None)
+    }
+
+    #[inline]
+    pub(super) fn start<P: Payload>(
+        &mut self,
+        peer: u32,
+        header: &Header,
+        payload: &P,
+        loan: Option<Loan>,
+    ) -> Result<(), Fault> {
         let envelope = Envelope { context: header.context, source: peer, tag: header.tag };
         let (total, head) = self.check_start(peer, header, payload.len())?;
-        let send = (header.kind == Kind::Rts).then_some(header.id);
+        let send = (header.kind != Kind::Eager).then_some(header.id);
         let early = self.peers[peer as usize].early.take().map(|(_, key)| key.0);
         if let Some(number) = early.or_else(|| self.matcher.take_posted(&envelope)) {
-            let arriving = Arriving { envelope, total, got: 0, head, send };
+            let arriving = Arriving { envelope, total, got: 0, head, send, loan };
             self.begin(Key(number), peer, arriving, payload);
             return Ok(());
         }
         let mut data = BytesMut::zeroed(payload.len());
         payload.copy_to(0, &mut data);
-        let entry = Unexpected { envelope, total, head, data, send, own: None };
+        let entry = Unexpected { envelope, total, head, data, send, loan, own: None };
         let cost = entry.cost();
         let key = self.keep_unexpected(entry);
         self.matcher.wait(envelope, key.0);
@@ -170,6 +187,11 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let Some(receive) = self.receives.get_mut(key) else {
             return;
         };
+        if arriving.loan.is_some() {
+            receive.state = ReceiveState::Arriving(arriving);
+            self.meet_loan(key, peer, &arriving);
+            return;
+        }
         // Ask before copying: the sender goes on meanwhile.
         if arriving.head < arriving.total {
             let header = control(Kind::Cts, arriving.send.unwrap_or(0), key.0, 0);
@@ -186,7 +208,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         }
     }
 
-    fn complete(&mut self, key: Key, peer: u32) {
+    pub(super) fn complete(&mut self, key: Key, peer: u32) {
         let Some(receive) = self.receives.get_mut(key) else {
             return;
         };
@@ -220,8 +242,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         } else {
             self.tally.own.received.frame(true, entry.total);
         }
-        let Unexpected { total, head, data, send, .. } = entry;
-        let arriving = Arriving { envelope, total, got: 0, head, send };
+        let Unexpected { total, head, data, send, loan, .. } = entry;
+        let arriving = Arriving { envelope, total, got: 0, head, send, loan };
         self.begin(key, peer, arriving, &&*data);
         self.throttle(peer);
     }
@@ -310,7 +332,8 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
         let ReceiveState::Arriving(arriving) = &receive.state else {
             return Err(unknown);
         };
-        if arriving.envelope.source != peer || arriving.send.is_none() {
+        // What is lent was not asked for.
+        if arriving.envelope.source != peer || arriving.send.is_none() || arriving.loan.is_some() {
             return Err(unknown);
         }
         let expected = arriving.got as u64;

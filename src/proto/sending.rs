@@ -3,6 +3,7 @@
 use bytes::BytesMut;
 
 use super::endpoint::{Peer, has_room};
+use super::loan::Loan;
 use super::receiving::Unexpected;
 use super::stream::Kept;
 use super::{Endpoint, Envelope, Error, Fault, Key, Limits, Mode, ReceiveBuffer, SendBuffer};
@@ -40,6 +41,8 @@ pub(super) struct Rendezvous {
     offset: usize,
     /// The receive that asked for the rest.
     asked_by: Option<u64>,
+    /// The peer was told where the bytes are: it asks for them only if it cannot read them there.
+    loan: Option<Loan>,
 }
 
 impl<S: SendBuffer> Send<S> {
@@ -54,6 +57,9 @@ impl<S: SendBuffer> Send<S> {
         limits: Limits,
         first: bool,
     ) -> Option<(Header, Kept, bool)> {
+        if let SendState::Rendezvous(Rendezvous { loan: Some(loan), .. }) = self.state {
+            return Some((self.lend(key), Kept::Copy(loan.to_bytes().to_vec()), true));
+        }
         let total = self.buffer.len();
         let piece = limits.piece(total);
         let (offset, end, eager) = match &mut self.state {
@@ -85,6 +91,33 @@ impl<S: SendBuffer> Send<S> {
             }
         }
         Some((header, kept, at + len == end))
+    }
+
+    /// The frame that lends the whole message.
+    #[cold]
+    fn lend(&self, key: Key) -> Header {
+        Header {
+            kind: Kind::Lend,
+            context: self.context,
+            tag: self.tag,
+            len: Loan::BYTES,
+            total: self.buffer.len() as u64,
+            id: key.0,
+            ..Header::default()
+        }
+    }
+
+    /// How it begins on a path with these limits.
+    fn begin(&mut self, throttled: bool, limits: Limits) {
+        let (total, eager) = (self.buffer.len(), self.mode == Mode::Standard && !throttled);
+        let lends = total >= limits.loan_min;
+        let loan = if lends { self.buffer.loan() } else { None };
+        self.state = if loan.is_none() && eager && total <= limits.eager_max {
+            SendState::Eager { offset: 0 }
+        } else {
+            let head = if throttled || loan.is_some() { 0 } else { total.min(limits.head_max) };
+            SendState::Rendezvous(Rendezvous { head, offset: 0, asked_by: None, loan })
+        };
     }
 }
 
@@ -125,7 +158,7 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             return true;
         };
         if first {
-            send.state = first_state(send.buffer.len(), send.mode, to.throttled, limits);
+            send.begin(to.throttled, limits);
         }
         let Some((header, kept, last)) = send.next_unasked(key, limits, first) else {
             return true;
@@ -250,10 +283,14 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
 
     pub(super) fn on_fin(&mut self, peer: u32, header: &Header) -> Result<(), Fault> {
         let unknown = Fault::Unknown { kind: header.kind, id: header.id };
-        let offset = self.rendezvous(peer, header)?.offset;
+        let Rendezvous { offset, asked_by, loan, .. } = *self.rendezvous(peer, header)?;
         let send = self.sends.get_mut(Key(header.id)).ok_or(unknown)?;
-        if offset != send.buffer.len() {
+        let borrowed = loan.is_some() && asked_by.is_none();
+        if offset != send.buffer.len() && !borrowed {
             return Err(unknown);
+        }
+        if borrowed {
+            self.tally.loans.sent.frame(true, send.buffer.len());
         }
         send.state = SendState::Done(Ok(()));
         Ok(())
@@ -283,14 +320,6 @@ impl<S: SendBuffer, R: ReceiveBuffer> Endpoint<S, R> {
             _ => Err(Fault::Unknown { kind: header.kind, id: header.id }),
         }
     }
-}
-
-fn first_state(total: usize, mode: Mode, throttled: bool, limits: Limits) -> SendState {
-    if mode == Mode::Standard && !throttled && total <= limits.eager_max {
-        return SendState::Eager { offset: 0 };
-    }
-    let head = if throttled { 0 } else { total.min(limits.head_max) };
-    SendState::Rendezvous(Rendezvous { head, offset: 0, asked_by: None })
 }
 
 fn after_head<S: SendBuffer>(send: &mut Send<S>, key: Key, to: &mut Peer) {

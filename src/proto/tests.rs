@@ -1,6 +1,8 @@
 //! Groups of endpoints in simulated time: every run is a seed, and the seed is in the message of
 //! a failed assertion.
 
+mod loans;
+
 use std::collections::{HashMap, VecDeque};
 
 use super::*;
@@ -12,6 +14,11 @@ impl SendBuffer for Vec<u8> {
     }
     fn slice(&mut self, offset: usize, len: usize) -> &[u8] {
         &self[offset..offset + len]
+    }
+    /// Every message can be lent; its stamp is its place.
+    fn loan(&self) -> Option<Loan> {
+        let stamp = self.first_chunk::<4>()?;
+        Some(Loan { name: u32::from_le_bytes(*stamp).into(), offset: Vec::len(self) as u64 })
     }
 }
 
@@ -80,11 +87,16 @@ impl Paths for Sky {
     }
 }
 
-const LIMITS: Limits = Limits { eager_max: 100, head_max: 60, piece: (30, 50) };
+const LIMITS: Limits =
+    Limits { eager_max: 100, head_max: 60, piece: (30, 50), loan_min: usize::MAX };
+/// On the path of a moment: messages are lent, or not, or so are those that could be eager.
+const LOAN_MIN: [usize; 3] = [200, usize::MAX, 50];
 
 struct World {
     ends: Vec<Endpoint<Vec<u8>, Room>>,
     sky: Sky,
+    /// Whether messages are lent now and then.
+    lends: bool,
 }
 
 impl World {
@@ -100,6 +112,7 @@ impl World {
         Self {
             ends: (0..size).map(|rank| Endpoint::new(rank, size, config.clone())).collect(),
             sky,
+            lends: false,
         }
     }
 
@@ -122,6 +135,35 @@ impl World {
         };
         self.ends[to].arrive(from as u32, &header, &&payload[..]).expect("an honest peer");
         true
+    }
+
+    /// A receiver copies lent bytes, in pieces, or cannot. As long as it can, they must be there.
+    fn borrow(&mut self, to: usize, all: bool) -> bool {
+        let mut moved = false;
+        while let Some(due) = self.ends[to].due() {
+            if !all && self.sky.random.chance(30) {
+                break;
+            }
+            moved = true;
+            if self.sky.random.chance(10) {
+                self.ends[to].decline(due.key);
+                continue;
+            }
+            let is_lent = |send: &sending::Send<Vec<u8>>| {
+                send.peer as usize == to
+                    && send.buffer.loan() == Some(due.loan)
+                    && matches!(send.state, sending::SendState::Rendezvous(_))
+            };
+            let len = 1 + self.sky.random.below(due.wanted);
+            let piece = {
+                let mut sends = self.ends[due.peer as usize].sends.iter_mut();
+                let (_, send) = sends.find(|(_, send)| is_lent(send)).expect("a waiting lender");
+                assert_eq!(Vec::len(&send.buffer), due.total);
+                send.buffer[due.at..due.at + len].to_vec()
+            };
+            self.ends[to].borrowed(due.key, &&piece[..]);
+        }
+        moved
     }
 
     fn acknowledge(&mut self, from: usize, to: usize) {
@@ -151,7 +193,13 @@ impl World {
             return;
         }
         match self.sky.random.below(if lossy { 41 } else { 40 }) {
-            0..=9 => self.pump(a),
+            0..=9 => {
+                if self.lends {
+                    self.sky.limits.loan_min = LOAN_MIN[self.sky.random.below(3)];
+                }
+                self.borrow(a, false);
+                self.pump(a);
+            }
             10..=37 => {
                 let path = self.sky.random.below(2);
                 self.land(a, b, path);
@@ -165,6 +213,7 @@ impl World {
         for _ in 0..100_000 {
             let mut moved = false;
             for a in 0..self.ends.len() {
+                moved |= self.borrow(a, true);
                 self.pump(a);
                 for b in (0..self.ends.len()).filter(|&b| b != a) {
                     for path in 0..2 {
@@ -258,6 +307,7 @@ fn check(world: &mut World, ledger: &mut Ledger, seed: u64) {
 
 fn random_traffic(size: u32, lossy: bool, config: &Config, seed: u64) {
     let (mut world, mut ledger) = (World::new(size, seed, config), Ledger::default());
+    world.lends = seed % 4 != 0;
     let mut wanted: Vec<(usize, u32, i32)> = Vec::new();
     for _ in 0..1500 {
         if ledger.lens.len() < 120 && world.sky.random.chance(20) {
@@ -292,6 +342,9 @@ fn random_traffic(size: u32, lossy: bool, config: &Config, seed: u64) {
     for (a, end) in world.ends.iter().enumerate() {
         assert!((0..size).all(|b| b as usize == a || end.is_quiet(b)), "seed {seed}: not quiet");
         assert_eq!(end.unexpected_len(), 0, "seed {seed}");
+        let loans = &end.tally().loans;
+        let lent = loans.sent.messages.get() + loans.received.messages.get();
+        assert_eq!(lent > 0, world.lends, "seed {seed}: {lent} loans");
     }
 }
 
@@ -499,9 +552,9 @@ fn a_peer_that_lies_is_found_out_or_harmless() {
             let random = &mut world.sky.random;
             let ids = [0, 1, u64::MAX, keys[0].0, keys[1].0, 1 << 32, 2 << 32];
             let sizes = [0, 1, 30, 64, 100, 300, u64::MAX];
-            let payload = vec![3; random.below(70)];
+            let payload = vec![3; if random.chance(20) { 16 } else { random.below(70) }];
             let header = Header {
-                kind: Kind::from_u8(1 + random.below(9) as u8).unwrap(),
+                kind: Kind::from_u8(1 + random.below(10) as u8).unwrap(),
                 context: 1,
                 tag: random.below(3) as i32,
                 seq,
@@ -517,7 +570,16 @@ fn a_peer_that_lies_is_found_out_or_harmless() {
             let _ = world.ends[0]
                 .direct(1, &header)
                 .map(|(buffer, at)| assert!(at + payload.len() <= buffer.len()));
-            if world.ends[0].arrive(1, &header, &&payload[..]).is_err() {
+            let arrived = world.ends[0].arrive(1, &header, &&payload[..]);
+            if let Some(due) = world.ends[0].due() {
+                assert!(due.wanted > 0 && due.at + due.wanted <= 64);
+                if seed % 2 == 0 {
+                    world.ends[0].borrowed(due.key, &&payload[..]);
+                } else {
+                    world.ends[0].decline(due.key);
+                }
+            }
+            if arrived.is_err() {
                 world.ends[0].lose(1, "it lied", false);
                 break;
             }

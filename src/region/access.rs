@@ -37,12 +37,12 @@ pub struct Mapping {
 
 #[derive(Debug)]
 enum Keep {
-    Map(#[allow(dead_code, reason = "held so that the memory stays mapped")] MmapRaw),
+    Map(MmapRaw),
     Heap(Layout),
     /// The fields are dropped in this order: the watch must end before the memory is unmapped.
     Watched(
         #[allow(dead_code, reason = "held for what its drop does")] Option<vanish::Watch>,
-        #[allow(dead_code, reason = "held so that the memory stays mapped")] MmapRaw,
+        MmapRaw,
     ),
     /// The fields are dropped in this order: memory first, then what it came from.
     Held(
@@ -108,6 +108,20 @@ impl Mapping {
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Has the system put memory behind `len` bytes from `offset` on for reading, where it would
+    /// otherwise do so one page at a time, and end the process when it cannot. Linux 5.14 and
+    /// later; before that, and for memory that is no file's, without effect.
+    ///
+    /// # Errors
+    /// The system's answer when there is none.
+    pub(super) fn fault_in(&self, offset: usize, len: usize) -> std::io::Result<()> {
+        let (Keep::Map(map) | Keep::Watched(_, map)) = &self.keep else { return Ok(()) };
+        match map.advise_range(memmap2::Advice::PopulateRead, offset, len) {
+            Err(error) if error.raw_os_error() != Some(libc::EINVAL) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the mapping has no bytes at all.

@@ -6,7 +6,7 @@
 //! by shared memory: [`posix`] (a sealed memfd, handed over by [`pass`]), [`mod@file`] (a file on a
 //! mount that members share), [`heap`] (one process, for tests and benchmarks), and between virtual
 //! machines the devices ([`mod@device`]): [`ivshmem`] (also by [`vfio`]), [`uml`], [`dax`]; and between domains of
-//! Xen, pair by pair, [`xen`]. [`ivshmem_v2`] has sections that the
+//! Xen, pair by pair, [`xen`]. [`lending`] is memory for an application whose bytes peers may read. [`ivshmem_v2`] has sections that the
 //! hypervisor protects. [`discover`] lists what is within reach.
 //!
 //! What belongs here: mapping, identity, allocation. What may be used: the system, and nothing of
@@ -26,6 +26,7 @@ pub(crate) mod ioctl;
 pub mod ivshmem;
 pub mod ivshmem_v2;
 pub mod layout;
+pub mod lending;
 pub mod pass;
 pub mod planner;
 pub mod posix;

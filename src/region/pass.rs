@@ -18,9 +18,32 @@ pub const SECRET_BYTES: usize = 16;
 /// Datagrams looked at in one call: a flood of garbage costs a bounded time.
 const LOOKED_AT_MAX: usize = 32;
 
-const MAGIC: [u8; 8] = *b"cohostP1";
-/// Magic, secret, rank, epoch.
-const LETTER_BYTES: usize = MAGIC.len() + SECRET_BYTES + 4 + 8;
+/// Magic, secret, rank, number.
+const LETTER_BYTES: usize = 8 + SECRET_BYTES + 4 + 8;
+
+/// What a letter brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enclosed {
+    /// The section with this epoch.
+    Section(u64),
+    /// A chunk that is lent ([`super::lending`]) under this name.
+    Chunk(u64),
+}
+
+impl Enclosed {
+    fn magic(self) -> [u8; 8] {
+        match self {
+            Self::Section(_) => *b"cohostP1",
+            Self::Chunk(_) => *b"cohostL1",
+        }
+    }
+
+    fn number(self) -> u64 {
+        match self {
+            Self::Section(number) | Self::Chunk(number) => number,
+        }
+    }
+}
 
 /// Why a descriptor could not be handed over.
 #[derive(Debug, thiserror::Error)]
@@ -71,10 +94,11 @@ pub enum Sent {
 /// A descriptor that came with the right secret from our own user.
 #[derive(Debug)]
 pub struct Received {
-    /// The rank that says it sent it; what it says is checked by [`super::posix::adopt`].
+    /// The rank that says it sent it; what it says is checked by [`super::posix::adopt`], and of a
+    /// chunk by its name, which only that rank has told us.
     pub from_rank: u32,
-    /// The epoch of the section it says it sent.
-    pub from_epoch: u64,
+    /// What it says it sent.
+    pub enclosed: Enclosed,
     /// The descriptor, closed on exec.
     pub fd: OwnedFd,
 }
@@ -141,15 +165,15 @@ impl Mailbox {
         if datagram.cut || datagram.uid != Some(sys::uid()) || datagram.len != LETTER_BYTES {
             return None;
         }
-        let rest = bytes.get(..datagram.len)?.strip_prefix(&MAGIC)?;
+        let (magic, rest) = bytes.get(..datagram.len)?.split_first_chunk::<8>()?;
         let (secret, rest) = rest.split_first_chunk::<SECRET_BYTES>()?;
         let (from_rank, rest) = rest.split_first_chunk::<4>()?;
-        let (from_epoch, _) = rest.split_first_chunk::<8>()?;
-        same(secret, &self.secret).then_some(Received {
-            from_rank: u32::from_le_bytes(*from_rank),
-            from_epoch: u64::from_le_bytes(*from_epoch),
-            fd,
-        })
+        let (number, _) = rest.split_first_chunk::<8>()?;
+        let number = u64::from_le_bytes(*number);
+        let kinds = [Enclosed::Section(number), Enclosed::Chunk(number)];
+        let enclosed = kinds.into_iter().find(|kind| kind.magic() == *magic)?;
+        let from_rank = u32::from_le_bytes(*from_rank);
+        same(secret, &self.secret).then_some(Received { from_rank, enclosed, fd })
     }
 }
 
@@ -159,14 +183,14 @@ impl AsFd for Mailbox {
     }
 }
 
-/// Sends `fd`, the section of `from_rank` with `from_epoch`, to the mailbox `to`. Never waits.
+/// Sends `fd`, which is what `from_rank` says it is, to the mailbox `to`. Never waits.
 ///
 /// # Errors
 /// [`PassError::NobodyThere`] when there is no such mailbox.
 pub fn send_fd(
     to: &Address<'_>,
     from_rank: u32,
-    from_epoch: u64,
+    enclosed: Enclosed,
     fd: BorrowedFd<'_>,
 ) -> Result<Sent, PassError> {
     let rank = to.rank;
@@ -174,11 +198,12 @@ pub fn send_fd(
     let address = name(to.job, rank, to.epoch).map_err(failed("naming"))?;
     let socket = UnixDatagram::unbound().map_err(failed("socket"))?;
     let mut letter = [0; LETTER_BYTES];
-    let fields = MAGIC
+    let fields = enclosed
+        .magic()
         .into_iter()
         .chain(to.secret)
         .chain(from_rank.to_le_bytes())
-        .chain(from_epoch.to_le_bytes());
+        .chain(enclosed.number().to_le_bytes());
     letter.iter_mut().zip(fields).for_each(|(place, byte)| *place = byte);
     let sent = socket.connect_addr(&address).and_then(|()| cmsg::send(socket.as_fd(), &letter, fd));
     match sent {

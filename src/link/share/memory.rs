@@ -1,13 +1,14 @@
 //! Memory shared with processes of the same machine: one section that all of them map.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use super::lending::{Lending, Lent};
 use super::{Means, ShareError};
 use crate::link::card::{Card, Sharing};
 use crate::link::control::Offer;
 use crate::link::select::same_machine;
-use crate::region::pass::{Address, Sent, send_fd};
+use crate::region::pass::{Address, Enclosed, Sent, send_fd};
 use crate::region::planner::plan;
 use crate::region::{
     Geometry, Identity, OwnSection, PeerSection, RegionError, SectionLayout, file, posix,
@@ -24,6 +25,8 @@ pub(super) struct Machine {
     section: Option<OwnSection>,
     /// Descriptors that came before their offers.
     arrived: HashMap<u32, (u64, OwnedFd)>,
+    /// Where descriptors can be handed over.
+    pub(super) lending: Option<Lending>,
 }
 
 impl Machine {
@@ -49,7 +52,9 @@ impl Machine {
         let room = members.iter().filter_map(|&rank| cards[rank as usize].room).min();
         let geometry = plan(room, count, wanted)?;
         let layout = SectionLayout::new(count, geometry).map_err(RegionError::from)?;
-        Ok(Some(Self { means, layout, members, me, section: None, arrived: HashMap::new() }))
+        let lending = means.mailbox.is_some().then(|| Lending::new(count));
+        let (section, arrived) = (None, HashMap::new());
+        Ok(Some(Self { means, layout, members, me, section, arrived, lending }))
     }
 
     fn member(&self, rank: u32) -> Result<u32, ShareError> {
@@ -99,7 +104,20 @@ impl Machine {
             return Ok(true);
         };
         let to = Address { job: &job, rank, epoch: card.epoch, secret: card.mailbox };
-        Ok(send_fd(&to, me, own.identity().epoch, fd)? == Sent::Delivered)
+        Ok(send_fd(&to, me, Enclosed::Section(own.identity().epoch), fd)? == Sent::Delivered)
+    }
+
+    /// Lends bytes to a peer, if they are such that can be.
+    pub(super) fn lend(
+        &mut self,
+        rank: u32,
+        card: &Card,
+        bytes: (*const u8, usize),
+    ) -> Option<Lent> {
+        let (me, job) = (self.means.rank, &self.means.job);
+        let to = Address { job, rank, epoch: card.epoch, secret: card.mailbox };
+        let hand_over = |name, fd: BorrowedFd<'_>| send_fd(&to, me, Enclosed::Chunk(name), fd);
+        self.lending.as_mut()?.lend(rank, bytes, hand_over)
     }
 
     /// Takes letters out of the mailbox.
@@ -108,8 +126,16 @@ impl Machine {
             return Ok(());
         };
         while let Some(letter) = mailbox.receive()? {
-            if self.members.binary_search(&letter.from_rank).is_ok() {
-                self.arrived.insert(letter.from_rank, (letter.from_epoch, letter.fd));
+            let from = letter.from_rank;
+            if self.members.binary_search(&from).is_err() {
+                continue;
+            }
+            match (letter.enclosed, &mut self.lending) {
+                (Enclosed::Section(epoch), _) => {
+                    self.arrived.insert(from, (epoch, letter.fd));
+                }
+                (Enclosed::Chunk(name), Some(lending)) => lending.arrived(from, name, letter.fd),
+                (Enclosed::Chunk(_), None) => {}
             }
         }
         Ok(())

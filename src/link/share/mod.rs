@@ -8,6 +8,7 @@
 mod away;
 mod bells;
 mod device;
+mod lending;
 mod memory;
 mod xen;
 
@@ -22,7 +23,9 @@ use super::control::{Control, Offer};
 use super::reach::Reach;
 use super::select::{self, Candidate, PathPolicy};
 use crate::doorbell::{Bell, Far, Interrupt, Policy, Ringer, Sleeper};
+use crate::region::access::Remote;
 use crate::region::device::DeviceError;
+use crate::region::lending::Store;
 use crate::region::pass::{Mailbox, PassError};
 use crate::region::planner::PlanError;
 use crate::region::xen::InvitationError;
@@ -31,6 +34,8 @@ use crate::ring::{CONTROL_LEN, Consumer, Producer, Size};
 use away::Away;
 use bells::{Bells, From};
 use device::Room;
+use lending::Lending;
+pub use lending::{Lent, Wanted};
 use memory::Machine;
 use xen::Pairs;
 
@@ -512,8 +517,49 @@ impl Share {
         self.sleeper = Some(sleeper);
     }
 
+    fn lending(&mut self) -> Option<&mut Lending> {
+        self.machine.as_mut().ok()?.as_mut()?.lending.as_mut()
+    }
+
+    /// Where to take memory from that peers on this machine can read; `None` when none can.
+    pub fn store(&mut self) -> Option<Arc<Store>> {
+        self.lending().map(|lending| Arc::clone(lending.store()))
+    }
+
+    /// Lends bytes to a peer, if they are of that memory and the peer can have it.
+    pub fn lend(&mut self, rank: u32, card: &Card, bytes: (*const u8, usize)) -> Option<Lent> {
+        match (self.via(rank), &mut self.machine) {
+            (Via::Memory, Ok(Some(machine))) => machine.lend(rank, card, bytes),
+            _ => None,
+        }
+    }
+
+    /// The bytes that a peer lends, if they are here and as long as it says.
+    pub fn borrow(&mut self, rank: u32, wanted: &Wanted) -> Option<Remote> {
+        if !self.lending()?.knows(rank, wanted.name) {
+            // The letter was sent before what speaks of it.
+            self.collect().ok()?;
+        }
+        self.lending()?.borrow(rank, wanted)
+    }
+
+    /// A peer takes back what it has lent under this name.
+    pub fn take_back(&mut self, rank: u32, name: u64) {
+        if let Some(lending) = self.lending() {
+            lending.take_back(rank, name);
+        }
+    }
+
+    /// Memory of ours that is gone: who has it, under which name.
+    pub fn returned(&mut self) -> Vec<(u32, u64)> {
+        self.lending().map(Lending::returned).unwrap_or_default()
+    }
+
     /// Shares nothing with a peer any more.
     pub fn part(&mut self, rank: u32) {
+        if let Some(lending) = self.lending() {
+            lending.forget(rank);
+        }
         if self.heard.remove(&rank).is_some() {
             self.stale = true;
         }

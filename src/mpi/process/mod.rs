@@ -30,6 +30,7 @@ use super::failure::{Class, Failure, Outcome};
 use super::group::Group;
 use super::job::{Joined, join};
 use super::lock::{Held, Lock};
+use super::memory::Memory;
 use super::request::{Request, State};
 use crate::coll::Shape;
 use crate::config::Config;
@@ -80,6 +81,7 @@ pub struct Process {
     own: Arc<Comm>,
     contexts: Contexts,
     tally: Arc<Tally>,
+    memory: Arc<Memory>,
     /// Number of the next key for attributes.
     pub next_keyval: AtomicU32,
 }
@@ -96,7 +98,8 @@ impl Process {
     /// # Errors
     /// When the launcher cannot be reached, or no port can be had.
     pub fn join(start: Bootstrap, config: Config, threads: bool) -> Result<Self, Error> {
-        let Joined { engine, rank, size, hosts, machines, cores, kvs } = join(start, config)?;
+        let Joined { engine, rank, size, hosts, machines, cores, memory, kvs } =
+            join(start, config)?;
         let all = Arc::new(Group::new((0..size).collect(), rank));
         let me = Arc::new(Group::new([rank].into(), rank));
         let comm = |context, local: Arc<Group>, shape| {
@@ -130,6 +133,7 @@ impl Process {
             own,
             contexts: Contexts::new(rank, size),
             tally,
+            memory,
             next_keyval: AtomicU32::new(0),
         })
     }
@@ -156,6 +160,12 @@ impl Process {
     #[must_use]
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Memory for messages.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// `MPI_COMM_WORLD`.

@@ -4,8 +4,10 @@ use std::ffi::{c_char, c_int, c_void};
 
 use cohost::mpi::failure::{Class, Outcome, fail};
 
+use super::info::entries;
 use crate::args::Handle;
 use crate::constants::{MPI_MAX_PROCESSOR_NAME, MPI_SUBVERSION, MPI_VERSION};
+use crate::runtime::process;
 
 /// What `MPI_Get_library_version` says.
 const LIBRARY: &str = concat!("cohost ", env!("CARGO_PKG_VERSION"), ", standard ABI 1.0");
@@ -74,26 +76,29 @@ pub(crate) unsafe fn get_processor_name(name: *mut c_char, resultlen: *mut c_int
     Ok(())
 }
 
-/// Memory from the C library, aligned to cache lines.
-const ALIGN: usize = 64;
+/// Key of an info: the least alignment of memory, in bytes (MPI 5.0, 9.2).
+const ALIGNMENT: &str = "mpi_minimum_memory_alignment";
 
-pub(crate) unsafe fn alloc_mem(size: i64, _info: Handle, baseptr: *mut c_void) -> Outcome<()> {
+/// The alignment asked for, at least 1. What is no alignment is no hint.
+fn alignment(hints: &[(String, String)]) -> usize {
+    let asked = hints.iter().rev().find(|(key, _)| key == ALIGNMENT);
+    let bytes = asked.and_then(|(_, value)| value.trim().parse::<usize>().ok());
+    bytes.filter(|bytes| bytes.is_power_of_two()).unwrap_or(1)
+}
+
+pub(crate) unsafe fn alloc_mem(size: i64, info: Handle, baseptr: *mut c_void) -> Outcome<()> {
     let Ok(size) = usize::try_from(size) else {
         return fail(Class::Arg, format!("{size} bytes of memory"));
     };
-    let mut address = std::ptr::null_mut();
-    // SAFETY: `address` can be written to; the alignment is a power of two.
-    let code = unsafe { libc::posix_memalign(&raw mut address, ALIGN, size.max(1)) };
-    if code != 0 {
-        return fail(Class::NoMem, format!("the system gave no {size} bytes"));
-    }
+    let address = process()?.memory().take(size, alignment(&entries(info)?))?;
     // SAFETY: the application gives an address to write to.
-    unsafe { *baseptr.cast::<*mut c_void>() = address };
+    unsafe { *baseptr.cast::<*mut c_void>() = address.as_ptr().cast() };
     Ok(())
 }
 
 pub(crate) unsafe fn free_mem(base: *mut c_void) -> Outcome<()> {
-    // SAFETY: the application gives what `MPI_Alloc_mem` gave it.
-    unsafe { libc::free(base) };
-    Ok(())
+    if base.is_null() {
+        return Ok(());
+    }
+    process()?.memory().give_back(base.cast())
 }

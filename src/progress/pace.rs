@@ -32,13 +32,15 @@ pub(super) struct Pace {
     /// Time that is to lie between two looks, at least and at most.
     apart: Duration,
     apart_max: Duration,
+    /// The last look.
+    last: Option<Instant>,
 }
 
 impl Pace {
     /// At first a look every `least` passes, and never more often, for looks that cost so much; not
     /// further apart than `apart_max` for their sake.
     pub(super) fn new(least: u32, apart_max: Duration, cost: Duration) -> Self {
-        let mut pace = Self { passes: least, least, apart: Duration::ZERO, apart_max };
+        let mut pace = Self { passes: least, least, apart: Duration::ZERO, apart_max, last: None };
         pace.costs(cost);
         pace
     }
@@ -53,14 +55,17 @@ impl Pace {
         self.passes
     }
 
-    /// So long did it take from one look to the next. Time in which something else ran counts too:
-    /// then looks come too soon for a while, at most twice as often each time.
-    pub(super) fn took(&mut self, time: Duration) {
-        let time = time.as_nanos().max(1);
+    /// A look is made. Looks too close together, in one wait or in several, are put further apart;
+    /// looks too far apart only when there was nothing but passes in between (`alone`), and by half:
+    /// the processor may have been taken away meanwhile.
+    pub(super) fn looked(&mut self, now: Instant, alone: bool) {
+        let Some(last) = self.last.replace(now) else { return };
+        let time = (now - last).as_nanos().max(1);
         let wanted = u128::from(self.passes) * self.apart.as_nanos() / time;
         let wanted = u32::try_from(wanted).unwrap_or(u32::MAX);
-        let (low, high) = (self.passes / 2, self.passes.saturating_mul(4));
-        self.passes = wanted.clamp(low, high).clamp(self.least, PASSES_MAX.max(self.least));
+        let low = if alone { self.passes / 2 } else { self.passes };
+        let wanted = wanted.clamp(low, self.passes.saturating_mul(4));
+        self.passes = wanted.clamp(self.least, PASSES_MAX.max(self.least));
     }
 }
 
@@ -70,8 +75,8 @@ pub(super) struct Looks {
     /// Passes until the next look.
     due: u32,
     pace: Pace,
-    /// The last look, if nothing but passes came after.
-    last: Option<Instant>,
+    /// There was a look, and nothing but passes came after.
+    alone: bool,
     /// The least time that a look took, and how many were timed.
     cost: Duration,
     timed: u32,
@@ -80,7 +85,7 @@ pub(super) struct Looks {
 impl Default for Looks {
     fn default() -> Self {
         let pace = Pace::new(NET_PASSES, NET_APART_MAX, Duration::ZERO);
-        Self { due: 0, pace, last: None, cost: Duration::MAX, timed: 0 }
+        Self { due: 0, pace, alone: false, cost: Duration::MAX, timed: 0 }
     }
 }
 
@@ -103,26 +108,25 @@ impl Looks {
     #[inline]
     pub(super) fn soon(&mut self) {
         self.due = 0;
-        self.last = None;
+        self.alone = false;
     }
 
     /// Something took as long as so many passes.
     #[inline]
     pub(super) fn sooner(&mut self, passes: u32) {
         self.due = self.due.saturating_sub(passes);
-        self.last = None;
+        self.alone = false;
     }
 
     /// A look is made.
     pub(super) fn looked(&mut self, now: Instant) {
-        if let Some(last) = self.last.replace(now) {
-            self.pace.took(now - last);
-        }
+        self.pace.looked(now, self.alone);
     }
 
     /// The next look has time.
     pub(super) fn later(&mut self) {
         self.due = self.pace.passes();
+        self.alone = true;
     }
 
     /// Whether it is still open what a look costs.
@@ -159,12 +163,20 @@ mod tests {
         Pace::new(16, APART_MAX, look)
     }
 
+    /// Looks so often, with so much time from one to the next, which may depend on the passes.
+    fn looks(pace: &mut Pace, count: u32, alone: bool, time: impl Fn(u32) -> Duration) {
+        let mut now = pace.last.unwrap_or_else(Instant::now);
+        for _ in 0..count {
+            pace.looked(now, alone);
+            now += time(pace.passes());
+        }
+        pace.looked(now, alone);
+    }
+
     /// Passes after some long waits in which a pass takes `pass` and a look `look`.
     fn settled(pass: Duration, look: Duration) -> u32 {
         let mut pace = at_pace(look);
-        for _ in 0..20 {
-            pace.took(pass * pace.passes() + look);
-        }
+        looks(&mut pace, 20, true, |passes| pass * passes + look);
         pace.passes()
     }
 
@@ -189,22 +201,34 @@ mod tests {
         }
     }
 
+    /// In a stream of messages no wait lasts long enough for two looks, but most for one.
+    #[test]
+    fn waits_too_short_for_two_looks_stop_looking_at_a_dear_clock() {
+        let look = Duration::from_micros(13);
+        let mut pace = at_pace(look);
+        looks(&mut pace, 20, false, |_| Duration::from_micros(4) + look);
+        assert!(pace.passes() > 1000, "{}", pace.passes());
+    }
+
     #[test]
     fn one_interruption_halves_the_passes_and_no_more() {
         let mut pace = at_pace(Duration::from_micros(2));
-        (0..20).for_each(|_| pace.took(Duration::from_nanos(50) * pace.passes()));
+        looks(&mut pace, 20, true, |passes| Duration::from_nanos(50) * passes);
         let before = pace.passes();
-        pace.took(Duration::from_secs(3));
-        assert_eq!(pace.passes(), before / 2);
+        looks(&mut pace, 1, true, |_| Duration::from_secs(3));
+        assert!((before / 2..before).contains(&pace.passes()), "{before} {}", pace.passes());
+        let before = pace.passes();
+        looks(&mut pace, 1, false, |_| Duration::from_secs(3));
+        assert!(pace.passes() >= before);
     }
 
     #[test]
     fn a_clock_that_does_not_move_does_not_stop_the_looks() {
         let mut pace = at_pace(Duration::ZERO);
-        pace.took(Duration::ZERO);
+        looks(&mut pace, 40, true, |_| Duration::ZERO);
         assert_eq!(pace.passes(), 16);
         let mut pace = at_pace(Duration::from_micros(2));
-        (0..40).for_each(|_| pace.took(Duration::ZERO));
+        looks(&mut pace, 40, true, |_| Duration::ZERO);
         assert_eq!(pace.passes(), PASSES_MAX);
     }
 

@@ -60,8 +60,8 @@ pub struct Idle {
     /// followed by the next at once.
     asleep: bool,
     since: Option<Instant>,
-    /// When the clock was looked at last, if nothing but passes came after.
-    looked: Option<Instant>,
+    /// The clock was looked at, and nothing but passes came after.
+    looked: bool,
 }
 
 impl Waiter {
@@ -93,12 +93,10 @@ impl Waiter {
         }
         idle.passes = 0;
         let now = Instant::now();
-        if let Some(looked) = idle.looked.take() {
-            self.pace.took(now - looked);
-        }
+        self.pace.looked(now, idle.looked);
         let waited = now - *idle.since.get_or_insert(now);
         let step = self.step_after(waited, now);
-        idle.looked = (step == Step::Spin).then_some(now);
+        idle.looked = step == Step::Spin;
         idle.asleep = matches!(step, Step::Sleep(_));
         step
     }

@@ -15,7 +15,7 @@ use crate::image::modules::Modules;
 use crate::ivshmem;
 use crate::network::Network;
 use crate::program::{Profile, static_program};
-use crate::run::Run;
+use crate::run::{Run, cores};
 use crate::setup::{Depot, Kernel, XenFiles};
 use crate::{LabError, tools};
 
@@ -48,6 +48,10 @@ pub struct LabOptions {
     pub smbios: Vec<String>,
     /// For QEMU under software emulation: the processor, as its option `-cpu` has it.
     pub cpu: Option<String>,
+    /// Whether each guest stays on a core of its own, where this process may use as many cores as
+    /// there are guests. With fewer cores guests go where the system puts them, and so do Xen's,
+    /// which are one process for each host.
+    pub pin: bool,
     /// More words on the guests' kernel command line.
     pub kernel_args: Vec<String>,
     /// More kernel modules, by name; loaded after those for the network device.
@@ -79,6 +83,7 @@ impl LabOptions {
             region_kind: RegionKind::default(),
             smbios: Vec::new(),
             cpu: None,
+            pin: false,
             kernel_args: Vec::new(),
             modules: Vec::new(),
             files: Vec::new(),
@@ -91,6 +96,14 @@ impl LabOptions {
             }),
             depot: None,
         }
+    }
+
+    /// The core for each guest, in their order; none where they are not pinned.
+    fn cores(&self) -> Vec<usize> {
+        let cores = cores();
+        let guests = (self.hosts * self.vms) as usize;
+        let fit = self.pin && self.hypervisor != Hypervisor::Xen && guests <= cores.len();
+        if fit { cores } else { Vec::new() }
     }
 
     /// Refuses what cannot be met, before anything is made; [`Lab::up`] does so too.
@@ -141,7 +154,10 @@ impl Lab {
         options.check()?;
         let depot = options.depot.clone().map_or_else(Depot::open, Ok)?;
         let mut builder = Builder::new(options, &depot)?;
-        let (guests, how) = builder.boot(&depot)?;
+        let (guests, mut how) = builder.boot(&depot)?;
+        if !builder.cores.is_empty() {
+            how.push_str(", each guest on a core of its own");
+        }
         let lab = Lab { guests, how, _servers: builder.servers, _run: builder.run };
         let deadline = Instant::now() + options.boot_limit;
         for guest in &lab.guests {
@@ -170,6 +186,7 @@ struct Builder<'a> {
     run: Arc<Run>,
     network: Network,
     token: Token,
+    cores: Vec<usize>,
     servers: Vec<PipeWriter>,
 }
 
@@ -188,7 +205,8 @@ impl<'a> Builder<'a> {
         };
         let run = Arc::new(Run::begin(depot)?);
         let network = Network::build(&run, options.hosts)?;
-        Ok(Builder { options, program, run, network, token: Token::random()?, servers: Vec::new() })
+        let (token, cores) = (Token::random()?, options.cores());
+        Ok(Builder { options, program, run, network, token, cores, servers: Vec::new() })
     }
 
     fn boot(&mut self, depot: &Depot) -> Result<Booting, LabError> {
@@ -342,6 +360,7 @@ impl<'a> Builder<'a> {
             nic: self.options.nic,
             region,
             smbios: self.options.smbios.clone(),
+            core: self.cores.get((host * self.options.vms + vm) as usize).copied(),
             cpu: self.options.cpu.clone(),
             kernel_args: self.options.kernel_args.clone(),
             initramfs: image.to_owned(),

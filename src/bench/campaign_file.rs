@@ -105,6 +105,9 @@ pub struct TargetSpec {
     /// Memory that the guests of a host share, MiB; without: 64.
     #[serde(default)]
     pub region: Option<u32>,
+    /// Whether each guest stays on a core of its own, where there are enough; without: those of User-Mode Linux do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<bool>,
     /// Measure layouts of one host also as processes of this machine, in turn with the guests.
     #[serde(default)]
     pub processes: bool,
@@ -375,8 +378,11 @@ fn places(spec: &Spec) -> Result<Vec<Place>, String> {
             target.kind.as_str()
         ));
     }
-    if !guests && (target.memory.is_some() || target.region.is_some() || target.processes) {
-        return Err("memory, region and processes are for guests: name a target kind".to_owned());
+    let for_guests = target.memory.is_some() || target.region.is_some() || target.pin.is_some();
+    if !guests && (for_guests || target.processes) {
+        return Err(
+            "memory, region, pin and processes are for guests: name a target kind".to_owned()
+        );
     }
     if guests && spec.netns {
         return Err("netns is for processes; hosts of guests are apart anyway".to_owned());

@@ -37,6 +37,10 @@ pub struct LabBenchArgs {
     /// Memory that the guests of one host share, in MiB; 0 for none
     #[arg(long, default_value_t = 64)]
     region: u32,
+    /// Let the system move guests between cores. Without this, each guest of User-Mode Linux, which is
+    /// several processes, stays on a core of its own, if there are enough
+    #[arg(long)]
+    no_pin: bool,
     #[command(flatten)]
     bench: BenchArgs,
 }
@@ -79,8 +83,16 @@ impl LabBenchArgs {
         let mut options = LabOptions::new(self.hypervisor, layout.hosts, layout.vms);
         options.nic = self.nic;
         options.region_mib = self.region;
+        options.pin = !self.no_pin && pins(self.hypervisor);
         Ok(with_memory(options, self.memory, campaign, layout))
     }
+}
+
+/// Whether guests of this kind are measured each on a core of its own. One of User-Mode Linux is several
+/// processes that take turns; moved apart, or onto the other guest's core, they wait for the scheduler at
+/// each system call.
+pub(super) fn pins(hypervisor: Hypervisor) -> bool {
+    hypervisor == Hypervisor::Uml
 }
 
 /// Memory as asked for, or what the benchmarks need; the guests' program as this one was built.

@@ -57,6 +57,7 @@ impl<'a> LabGuests<'a> {
         }
         let target = &self.file.spec.target;
         options.region_mib = target.region.unwrap_or(options.region_mib);
+        options.pin = target.pin.unwrap_or_else(|| lab_bench::pins(hypervisor));
         let campaign = self.file.campaign(layout, PathPolicy::Auto, PROGRAM.into());
         let options = lab_bench::with_memory(options, target.memory, &campaign, layout);
         options.check().map_err(|e: LabError| e.to_string())?;

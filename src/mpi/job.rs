@@ -18,6 +18,7 @@ use crate::link::share::{Means, Share};
 use crate::net::{Identity, Net};
 use crate::progress::Engine;
 use crate::progress::wait::Waiter;
+use crate::region;
 use crate::region::device::Wanted;
 use crate::region::file;
 use crate::region::pass::Mailbox;
@@ -131,6 +132,7 @@ pub(super) struct Joined {
 /// Joins the job of this bootstrap. Returns when all its ranks have begun to join.
 pub(super) fn join(mut start: Bootstrap, config: Config) -> Result<Joined, Error> {
     let identity = identity(&start)?;
+    region::choose_copy();
     let net = Net::bind(identity.clone(), start.size, config.net.clone())?;
     let means = means(&start, identity.epoch, &config);
     let mailbox = means.as_ref().ok().and_then(|means| means.mailbox.as_ref());

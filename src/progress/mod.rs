@@ -7,6 +7,7 @@ mod buffers;
 mod inbox;
 mod loans;
 mod operations;
+mod pace;
 mod sleep;
 mod vanishing;
 pub mod wait;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use buffers::{Incoming, Layout, Outgoing};
 use inbox::Inbox;
+use pace::Looks;
 use wait::{Idle, NAP, Step, Waiter};
 
 use crate::frame::Header;
@@ -31,8 +33,6 @@ const RING_BUDGET: u32 = 64;
 const RING_LOOKS: u32 = 8;
 /// Frames kept between two looks at how far a peer has read our ring.
 const COLLECT_EVERY: usize = 64;
-/// Passes between two looks at the sockets while they are quiet.
-const NET_QUIET_PASSES: u32 = 4096;
 /// Passes that one yield counts for.
 const YIELD_PASSES: u32 = 64;
 /// Looks at busy sockets without asking the kernel which are ready, before it is asked.
@@ -79,8 +79,8 @@ pub struct Engine {
     then: VecDeque<(u32, Then)>,
     /// Peers that a receive waits for and that we never spoke to.
     strangers: Vec<u32>,
-    /// Passes until the sockets are looked at.
-    net_due: u32,
+    /// When the sockets are looked at while they are quiet.
+    net_due: Looks,
     /// Looks at the sockets in a row that found nothing.
     net_cool: u32,
 }
@@ -181,7 +181,7 @@ impl Engine {
             pending: Vec::new(),
             then: VecDeque::new(),
             strangers: Vec::new(),
-            net_due: 0,
+            net_due: Looks::default(),
             net_cool: 0,
         }
     }
@@ -259,7 +259,7 @@ impl Engine {
             }
             Step::Yield => {
                 self.links.tally.yields.add(1);
-                self.net_due = self.net_due.saturating_sub(YIELD_PASSES);
+                self.net_due.sooner(YIELD_PASSES);
                 Rested::Yield
             }
             Step::Sleep(longest) => {
@@ -289,10 +289,8 @@ impl Engine {
     #[inline]
     pub fn progress(&mut self) -> bool {
         let mut moved = self.read_rings();
-        if self.net_due == 0 {
+        if self.net_due.pass() {
             moved |= self.look_at_net();
-        } else {
-            self.net_due -= 1;
         }
         if self.endpoint.any_due() {
             moved |= self.take_loans();
@@ -329,7 +327,7 @@ impl Engine {
     /// arrives in the middle of a pass is found sooner.
     #[inline]
     fn look_at_rings(&self) -> bool {
-        let alone = self.pending.is_empty() && self.net_due > 0 && !self.waiter.crowded();
+        let alone = self.pending.is_empty() && !self.net_due.now() && !self.waiter.crowded();
         let looks = if alone { RING_LOOKS } else { 1 };
         let inputs = &self.links.inputs[..];
         (0..looks).any(|_| inputs.iter().any(|input| input.consumer.ready()))
@@ -390,9 +388,25 @@ impl Engine {
         let busy = self.links.tcp_peers() > 0 || self.links.unsettled();
         let hot = self.net_cool < NET_COOL;
         let ask = !busy || !hot || self.net_cool.is_multiple_of(NET_HOT_PASSES);
-        let moved = if ask { self.poll_net(Duration::ZERO) } else { self.poll_hot() };
+        let moved = if ask { self.ask_net() } else { self.poll_hot() };
         self.net_cool = if moved { 1 } else { self.net_cool.saturating_add(1) };
-        self.net_due = if busy && self.net_cool < NET_COOL { 0 } else { NET_QUIET_PASSES };
+        if busy && self.net_cool < NET_COOL {
+            self.net_due.soon();
+        } else {
+            self.net_due.later();
+        }
+        moved
+    }
+
+    /// Asks the kernel what the sockets have, and takes the time of some of the looks that find
+    /// nothing.
+    fn ask_net(&mut self) -> bool {
+        let now = Instant::now();
+        self.net_due.looked(now);
+        let moved = self.poll_net(Duration::ZERO, now);
+        if !moved && self.net_due.wants_cost() {
+            self.net_due.cost(now.elapsed());
+        }
         moved
     }
 
@@ -408,8 +422,7 @@ impl Engine {
         moved
     }
 
-    fn poll_net(&mut self, timeout: Duration) -> bool {
-        let now = Instant::now();
+    fn poll_net(&mut self, timeout: Duration, now: Instant) -> bool {
         let mut inbox = Inbox {
             endpoint: &mut self.endpoint,
             links: &mut self.links,
@@ -528,7 +541,7 @@ impl Engine {
             self.pending.push(peer);
         }
         // Somebody we never spoke to is reached through the sockets.
-        self.net_due = 0;
+        self.net_due.soon();
     }
 
     fn push_pending(&mut self) -> bool {
@@ -593,7 +606,7 @@ impl Engine {
         }
         let deadline = Instant::now() + LEAVE_MAX;
         while self.net.lingering() > 0 && Instant::now() < deadline {
-            self.poll_net(NAP);
+            self.poll_net(NAP, Instant::now());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Sleeping, and what ends it: a futex on this machine, else sockets and interrupts together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Engine;
 use crate::doorbell::Policy;
@@ -20,7 +20,7 @@ impl Engine {
         let sleeper = share.take_sleeper();
         share.watch_by(|fd| net.watch(fd).is_ok());
         let Some(mut sleeper) = sleeper else {
-            return self.poll_net(longest);
+            return self.poll_net(longest, Instant::now());
         };
         let by_interrupt = sleeper.has_far() && share.bells_work();
         sleeper.set_policy(if by_interrupt {
@@ -38,7 +38,7 @@ impl Engine {
             let _ = armed.sleep(longest);
         } else {
             let before = self.links.share().times_rung();
-            moved = self.poll_net(longest);
+            moved = self.poll_net(longest, Instant::now());
             drop(armed);
             let quiet = !moved && self.links.share().times_rung() == before;
             if by_interrupt && quiet && self.any_ring_ready() {
@@ -46,7 +46,7 @@ impl Engine {
             }
         }
         self.links.share().put_back(sleeper);
-        self.net_due = 0;
+        self.net_due.soon();
         moved
     }
 

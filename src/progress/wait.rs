@@ -9,6 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::pace::{Pace, clock_cost};
+
 /// What to do after a pass without progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -24,8 +26,11 @@ pub enum Step {
 const SPIN_MAX: Duration = Duration::from_micros(25);
 /// From the first pass without progress to sleep.
 const AWAKE_MAX: Duration = Duration::from_micros(500);
-/// Passes between two looks at the clock while spinning.
+/// Passes between two looks at the clock while spinning, at least.
 const PASSES_PER_LOOK: u32 = 16;
+/// Longest time between two looks at the clock while spinning, however dear it is: by so much a wait
+/// may last too long.
+const CLOCK_APART_MAX: Duration = Duration::from_micros(50);
 /// Longest sleep. Short enough to notice by itself what rings no doorbell, long enough to cost
 /// less than 2 % of a core.
 pub const NAP: Duration = Duration::from_millis(2);
@@ -42,24 +47,29 @@ const STEAL_MAX: f64 = 0.02;
 pub struct Waiter {
     cores: u32,
     ranks: u32,
+    pace: Pace,
     load: Load,
 }
 
 /// One wait.
 #[derive(Debug, Default)]
 pub struct Idle {
+    /// Passes since the clock was looked at.
     passes: u32,
     /// It has come to sleeping: nothing is expected soon, and a nap that ends with nothing is
     /// followed by the next at once.
     asleep: bool,
     since: Option<Instant>,
+    /// The clock was looked at, and nothing but passes came after.
+    looked: bool,
 }
 
 impl Waiter {
     /// For a rank on a machine with this many cores for this many ranks.
     #[must_use]
     pub fn new(cores: u32, ranks: u32) -> Self {
-        Self { cores, ranks, load: Load::default() }
+        let pace = Pace::new(PASSES_PER_LOOK, CLOCK_APART_MAX, clock_cost());
+        Self { cores, ranks, pace, load: Load::default() }
     }
 
     /// Whether spinning would take the processor from a rank that is waited for.
@@ -75,12 +85,18 @@ impl Waiter {
             return Step::Sleep(NAP);
         }
         idle.passes += 1;
-        if !idle.passes.is_multiple_of(PASSES_PER_LOOK) {
-            return if self.crowded() { Step::Yield } else { Step::Spin };
+        let crowded = self.crowded();
+        // Each yield costs what a dear clock costs; with them the passes need no further stretching.
+        let due = if crowded { PASSES_PER_LOOK } else { self.pace.passes() };
+        if idle.passes < due {
+            return if crowded { Step::Yield } else { Step::Spin };
         }
+        idle.passes = 0;
         let now = Instant::now();
+        self.pace.looked(now, idle.looked);
         let waited = now - *idle.since.get_or_insert(now);
         let step = self.step_after(waited, now);
+        idle.looked = step == Step::Spin;
         idle.asleep = matches!(step, Step::Sleep(_));
         step
     }

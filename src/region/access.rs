@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::MmapRaw;
 
-use super::vanish;
+use super::{copy, vanish};
 
 /// Bytes in a cache line of every processor this runs on; sections are laid out in these.
 pub const LINE: usize = 64;
@@ -191,7 +191,7 @@ impl Window {
         let from = self.at(offset, into.len(), 1);
         // SAFETY: `from` is in range; `into` is private memory, so they cannot overlap. A peer may
         // write meanwhile; the bytes are then arbitrary, and treated so by every caller.
-        unsafe { std::ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) };
+        unsafe { copy::copy(from, into.as_mut_ptr(), into.len()) };
     }
 
     #[inline(always)]
@@ -356,7 +356,7 @@ impl Local {
         let into = self.0.at(offset, from.len(), 1);
         // SAFETY: `into` is in range and ours to write; `from` is private memory, so they cannot
         // overlap. Peers read these bytes only after a flag that is stored later.
-        unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) };
+        unsafe { copy::copy(from.as_ptr(), into, from.len()) };
     }
 
     /// Fills `len` bytes at `offset` with zeros.

@@ -16,6 +16,7 @@
 
 pub mod access;
 mod cmsg;
+mod copy;
 pub mod dax;
 pub mod device;
 pub mod discover;
@@ -37,6 +38,7 @@ mod vanish;
 pub mod vfio;
 pub mod xen;
 
+pub use copy::choose as choose_copy;
 pub use identity::Identity;
 pub use layout::{Block, Geometry, LayoutError, SectionLayout};
 pub use section::{Life, LocalPair, OwnSection, PeerSection, Protection, RemotePair};

@@ -139,6 +139,8 @@ pub(crate) struct Spec {
     pub(crate) region: Option<Region>,
     /// `-smbios` options of QEMU, such as `type=1,manufacturer=...`.
     pub(crate) smbios: Vec<String>,
+    /// The core of the lab's machine that it stays on.
+    pub(crate) core: Option<usize>,
     /// The processor that QEMU emulates, when it is not its best.
     pub(crate) cpu: Option<String>,
     /// More words on the kernel command line.

@@ -10,7 +10,7 @@ use super::qmp::Monitor;
 use super::{Guest, Machine, Nic, Place, Region, RegionKind, Spec};
 use crate::agent::frame::Token;
 use crate::network::Network;
-use crate::run::{GuestProcess, Run, spawn};
+use crate::run::{GuestProcess, Run, spawn, spawn_on};
 use crate::setup::{Depot, Kernel};
 use crate::{LabError, tools};
 
@@ -204,7 +204,8 @@ pub(crate) fn start(
         args.extend(region_args(region, spec.host));
     }
     let log = run.path(&format!("qemu-{}.log", spec.name));
-    let process = spawn(run, Some(network.namespace(spec.host)), &program()?, &args, &log)?;
+    let namespace = Some(network.namespace(spec.host));
+    let process = spawn_on(run, spec.core, namespace, &program()?, &args, &log)?;
     let mut machine = Machine::new(process, log, spec.host);
     machine.qemu = Some(Qemu { kernel: kernel.clone(), accelerator });
     Ok(machine)
@@ -325,7 +326,8 @@ impl Guest {
         args.extend(["-incoming".to_owned(), way(&self.spec, new)]);
         let log = self.run.path(&format!("qemu-{}-{new}.log", self.spec.name));
         let namespace = Some(self.network.namespace(host));
-        let process = spawn(&self.run, namespace, &program()?, &args, &log)?;
+        let core = self.spec.core;
+        let process = spawn_on(&self.run, core, namespace, &program()?, &args, &log)?;
         // Its monitor answers when its socket for the migration exists as well.
         let target = Monitor::connect(&self.run.path(""), &socket(&self.spec.name, new))?;
         Ok((process, target))

@@ -5,7 +5,7 @@ use crate::LabError;
 use crate::agent::frame::Token;
 use crate::guest::{Machine, Spec};
 use crate::network::Network;
-use crate::run::{Run, spawn};
+use crate::run::{Run, spawn_on};
 use crate::setup::Uml;
 
 /// Modules a guest loads. Network and region are built into Debian's package.
@@ -41,6 +41,7 @@ pub(crate) fn start(
     }
     args.extend(spec.identity(token));
     let log = run.path(&format!("uml-{}.log", spec.name));
-    let process = spawn(run, Some(network.namespace(spec.host)), &kernel.program, &args, &log)?;
+    let namespace = Some(network.namespace(spec.host));
+    let process = spawn_on(run, spec.core, namespace, &kernel.program, &args, &log)?;
     Ok(Machine::new(process, log, spec.host))
 }

@@ -17,7 +17,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{
+    CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity, sched_setaffinity,
+};
 
 use super::Run;
 use crate::{LabError, tools};
@@ -61,6 +63,18 @@ pub(crate) fn spawn<S: AsRef<OsStr>>(
     args: &[S],
     log: &Path,
 ) -> Result<GuestProcess, LabError> {
+    spawn_on(run, None, namespace, program, args, log)
+}
+
+/// The same, with all that it starts in turn, on this core and no other.
+pub(crate) fn spawn_on<S: AsRef<OsStr>>(
+    run: &Run,
+    core: Option<usize>,
+    namespace: Option<&str>,
+    program: &Path,
+    args: &[S],
+    log: &Path,
+) -> Result<GuestProcess, LabError> {
     super::hold_when_ending();
     let out = File::create(log).map_err(|e| LabError::at("making", log, e))?;
     let err = out.try_clone().map_err(|e| LabError::at("sharing", log, e))?;
@@ -75,15 +89,16 @@ pub(crate) fn spawn<S: AsRef<OsStr>>(
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err);
-    let started = on_lasting_thread(move || start(command, network));
+    let started = on_lasting_thread(move || start(command, network, core));
     let child = started.map_err(|e| LabError::at("starting", program, e))?;
     let process = GuestProcess(child);
     run.note_process(process.0.id())?;
     Ok(process)
 }
 
-fn start(mut command: Command, network: Option<OwnedFd>) -> io::Result<Child> {
+fn start(mut command: Command, network: Option<OwnedFd>, core: Option<usize>) -> io::Result<Child> {
     let parent = getpid();
+    let cores = core.map(only);
     let prepare = move || {
         // Ctrl-C at the terminal is for the lab, which then takes its guests down in order.
         rustix::process::setsid()?;
@@ -94,12 +109,28 @@ fn start(mut command: Command, network: Option<OwnedFd>) -> io::Result<Child> {
         if let Some(network) = &network {
             move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
         }
+        if let Some(cores) = &cores {
+            sched_setaffinity(None, cores)?;
+        }
         Ok(())
     };
     // SAFETY: the closure makes system calls only; it takes no lock, and allocates nothing but
     // the error of a parent that is gone, in a child that then has no one to report it to.
     unsafe { command.pre_exec(prepare) };
     command.spawn()
+}
+
+/// Cores that this process may use, in order.
+pub(crate) fn cores() -> Vec<usize> {
+    let allowed = sched_getaffinity(None);
+    let in_set = |set: CpuSet| (0..CpuSet::MAX_CPU).filter(|&core| set.is_set(core)).collect();
+    allowed.map_or_else(|_| Vec::new(), in_set)
+}
+
+fn only(core: usize) -> CpuSet {
+    let mut set = CpuSet::new();
+    set.set(core);
+    set
 }
 
 type Job = Box<dyn FnOnce() + Send>;

@@ -3,9 +3,7 @@
 #include "types.h"
 #include "communicators.h"
 #include "messages.h"
-#ifdef LATER
-#include "collectives.h"
-#endif
+#include "reductions.h"
 
 /* Steps on the world, or on a part of it that goes on alone. */
 static void on_some_comm(struct rng *rng, void (*make)(struct rng *, MPI_Comm)) {
@@ -23,9 +21,7 @@ static void run(int steps) {
         case 0: types_step(&rng); break;
         case 1: communicators_step(&rng); break;
         case 2: case 3: on_some_comm(&rng, messages_step); break;
-#ifdef LATER
         default: on_some_comm(&rng, collectives_step);
-#endif
         }
     }
 }

@@ -162,6 +162,10 @@ static inline struct layout of_struct(struct rng *rng, int depth, int room) {
     int64_t at = 0;
     for (int i = 0; i < count; i++) {
         olds[i] = some_layout(rng, depth - 1, (room - it.n) / 2);
+        if (olds[i].n > room - it.n || (olds[i].n == 0 && !empties)) {
+            drop_layout(&olds[i]);
+            olds[i] = basic_layout(below(rng, KINDS));
+        }
         types[i] = olds[i].type;
         int fit = fitting(&olds[i], room - it.n, 3);
         lengths[i] = up_to(rng, fit);

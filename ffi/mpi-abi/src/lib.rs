@@ -53,6 +53,7 @@ mod fortran;
 mod handles;
 mod hooks;
 mod memory;
+mod pins;
 mod runtime;
 mod text;
 

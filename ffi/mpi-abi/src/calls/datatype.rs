@@ -9,7 +9,8 @@ use cohost::mpi::failure::{Class, Outcome, fail};
 
 use crate::args::{Handle, OutNumber, OutNumbers};
 use crate::constants::{MPI_DATATYPE_NULL, MPI_MAX_OBJECT_NAME};
-use crate::runtime::{TYPES, datatype, new_type, predefined_type};
+use crate::pins;
+use crate::runtime::{datatype, new_type, predefined_type};
 use crate::text;
 
 /// Addresses wrap around as pointers do.
@@ -42,7 +43,7 @@ pub(crate) unsafe fn type_free(datatype: *mut Handle) -> Outcome<()> {
         return fail(Class::Type, "a predefined datatype cannot be freed");
     }
     found.attributes().delete_all(given.0)?;
-    TYPES.remove(given)?;
+    pins::free(given)?;
     // SAFETY: as above.
     unsafe { *datatype = MPI_DATATYPE_NULL };
     Ok(())

@@ -1,7 +1,6 @@
 //! Operations of reductions (MPI 5.0, 6.9).
 
 use std::ffi::{c_int, c_void};
-use std::sync::atomic::Ordering;
 
 use cohost::mpi::datatype::Datatype;
 use cohost::mpi::failure::{Class, Outcome, fail};
@@ -9,8 +8,9 @@ use cohost::mpi::op::{BasicOp, Op};
 
 use crate::args::Handle;
 use crate::callbacks::EitherUserFunction;
-use crate::constants::MPI_OP_NULL;
+use crate::constants::{MPI_DATATYPE_NULL, MPI_OP_NULL};
 use crate::handles::Table;
+use crate::pins::Pinned;
 use crate::runtime;
 
 static OPS: Table<Op> = Table::new(Class::Op, "operation");
@@ -38,7 +38,9 @@ unsafe fn call(
     count: i64,
     datatype: &Datatype,
 ) {
-    let mut handle = Handle(datatype.handle().load(Ordering::Relaxed));
+    // Without a handle left, the null handle is all that there is to give.
+    let pinned = Pinned::new(datatype).ok();
+    let mut handle = pinned.as_ref().map_or(MPI_DATATYPE_NULL, Pinned::handle);
     let (from, into) = (from.cast_mut().cast::<c_void>(), into.cast::<c_void>());
     match function {
         EitherUserFunction::Large(Some(function)) => {

@@ -33,13 +33,24 @@ impl Program {
 
     /// Runs it with this many ranks and these variables.
     pub fn run(&self, ranks: u32, variables: &[(&str, &str)]) -> Output {
+        self.run_with(ranks, &[], variables)
+    }
+
+    /// The same with these arguments.
+    pub fn run_with(&self, ranks: u32, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         Command::new(command())
             .args(["mpiexec", "-timeout", "300", "-n", &ranks.to_string()])
-            .arg(self.folder.path().join("program"))
+            .arg(self.path())
+            .args(arguments)
             .env("LD_LIBRARY_PATH", self.folder.path())
             .envs(variables.iter().copied())
             .output()
             .unwrap()
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("program")
     }
 
     /// Runs it, and fails unless all its claims hold.

@@ -19,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::setup::Depot;
 use crate::{LabError, tools};
-pub(crate) use process::{GuestProcess, spawn};
+pub(crate) use process::{GuestProcess, said, spawn};
 pub use sweep::{remove_leftovers, take_down_all, take_down_others};
 
 /// What all names begin with.

@@ -2,7 +2,7 @@
 //! nothing of them stays, however their lab ends.
 //!
 //! Where they cannot boot (no root, nothing fetched) a test says SKIPPED and how to change that;
-//! with `COHOST_LAB_REQUIRED=1` it fails instead.
+//! with `COHOST_LAB_REQUIRED` it fails instead.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use cohost_lab::{Depot, Guest, Hypervisor, Lab, LabError, LabOptions, Nic, Regio
 
 mod lab_common;
 
-use lab_common::{LIMIT, alone, sh, skipped, up, verdict};
+use lab_common::{LIMIT, alone, is_required, sh, skipped, up, verdict};
 
 /// The kernel's verdict on two guests: not the same machine.
 fn boot_id(guest: &Guest) -> String {
@@ -343,7 +343,7 @@ impl Running {
         let root = is_root();
         let ready = depot.uml().map(drop).and_then(|()| depot.busybox().map(drop));
         if let Err(error) = ready.and(if root { Ok(()) } else { Err(LabError::NotRoot) }) {
-            skipped(name, &error);
+            skipped(name, Hypervisor::Uml, &error);
             return None;
         }
         // Scripts start what they put in the background with SIGINT ignored, perhaps these tests.
@@ -439,6 +439,24 @@ fn an_interrupted_lab_takes_everything_down_before_it_ends() {
     assert!(!running.dir.exists());
 }
 
+/// `unshare`, which holds a guest, complained of each that was killed, and stood last in the words of a
+/// job that died with its guest.
+#[test]
+fn a_guest_that_was_killed_leaves_only_its_own_words() {
+    let _alone = alone();
+    let name = "a_guest_that_was_killed_leaves_only_its_own_words";
+    let Some(lab) = up(name, &LabOptions::new(Hypervisor::Uml, 1, 1)) else { return };
+    let guest = &lab.guests()[0];
+    guest.stop();
+    let begun = Instant::now();
+    while guest.is_running() {
+        assert!(begun.elapsed() < LIMIT, "{name}: it lives");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let log = guest.log();
+    assert!(log.contains("Linux") && !log.contains("unshare"), "{name}: {log}");
+}
+
 #[test]
 fn a_guest_that_does_not_boot_is_named_with_its_log_and_nothing_stays() {
     let _alone = alone();
@@ -447,7 +465,7 @@ fn a_guest_that_does_not_boot_is_named_with_its_log_and_nothing_stays() {
     options.kernel_args = vec!["rdinit=/no/such/init".into()];
     let error = match Lab::up(&options) {
         Ok(_) => panic!("{name}: it came up"),
-        Err(error) if error.is_missing() => return skipped(name, &error),
+        Err(error) if error.is_missing() => return skipped(name, options.hypervisor, &error),
         Err(error) => error,
     };
     let text = error.to_string();
@@ -461,4 +479,16 @@ fn a_guest_that_does_not_boot_is_named_with_its_log_and_nothing_stays() {
             assert!(!left.starts_with(&prefix), "{name}: {} has {left}", place.display());
         }
     }
+}
+
+/// One hypervisor that cannot be set up must not have the tests of the others skipped.
+#[test]
+fn each_hypervisor_is_required_by_name_or_all_of_them() {
+    let required = |value| Hypervisor::ALL.map(|hypervisor| is_required(value, hypervisor));
+    assert_eq!(required("1"), [true; 3]);
+    assert_eq!(required(""), [false; 3]);
+    assert_eq!(required("0"), [false; 3]);
+    assert_eq!(required("qemu,uml"), [true, true, false]);
+    assert_eq!(required(" xen , "), [false, false, true]);
+    assert!(std::panic::catch_unwind(|| is_required("qemu,vmware", Hypervisor::Qemu)).is_err());
 }

@@ -3,7 +3,7 @@
 //! its job by name.
 //!
 //! Where guests cannot boot, a test says SKIPPED and how to change that; with
-//! `COHOST_LAB_REQUIRED=1` it fails instead.
+//! `COHOST_LAB_REQUIRED` it fails instead.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use cohost::cli::lab_ranks;
 use cohost::launch::{FailureCause, Layout, PathPolicy, RunOptions};
-use cohost::report::schema::Document;
+use cohost::report::schema::{Document, Provenance};
 use cohost_lab::{Hypervisor, LabOptions};
 
 #[allow(dead_code, reason = "each file of tests uses a part")]
@@ -21,7 +21,7 @@ mod lab_common;
 #[path = "lab_common/ranks.rs"]
 mod ranks;
 
-use lab_common::{alone, up};
+use lab_common::{alone, may_be_skipped, up};
 use ranks::{UNTOLD, checked, explain, logs, pairs};
 
 /// Boots guests once. Their ranks, told of no layout, find and prove who shares a host; then every
@@ -89,9 +89,8 @@ fn lab(name: &str, arguments: &[&str]) -> Option<Output> {
     let output = command.arg("lab").args(arguments).output().unwrap();
     let said = text(&output.stderr);
     if output.status.code() == Some(1) && said.contains("run 'cohost lab setup'") {
-        let required = std::env::var_os("COHOST_LAB_REQUIRED").is_some_and(|value| value == "1");
-        assert!(!required, "{name}: COHOST_LAB_REQUIRED is set, and: {said}");
-        eprintln!("SKIPPED {name}: run 'cohost lab setup' ({})", said.trim());
+        let named = arguments.iter().filter_map(|word| word.parse().ok()).next();
+        may_be_skipped(name, named.unwrap_or(Hypervisor::Qemu), &said);
         return None;
     }
     Some(output)
@@ -99,6 +98,25 @@ fn lab(name: &str, arguments: &[&str]) -> Option<Output> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Whatever is known of the guests and their host before they boot is what the result says.
+fn says_where_it_is_from(name: &str, provenance: &Provenance, hypervisor: Hypervisor) {
+    assert_eq!(provenance.target, "guests", "{name}");
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(provenance.host_cores, Some(cores as u32), "{name}: seen from outside");
+    assert_eq!(provenance.cores, 1, "{name}: each guest has one processor");
+    let (mapping, clocks): (_, &[&str]) = match hypervisor {
+        Hypervisor::Uml => ("/dev/mmapper", &["timer"]),
+        Hypervisor::Qemu => ("ivshmem", &["tsc", "kvm-clock", "hpet", "acpi_pm"]),
+        Hypervisor::Xen => ("granted pages", &["xen"]),
+    };
+    assert_eq!(provenance.mapping, mapping, "{name}");
+    let clock = provenance.clock_source.as_str();
+    assert!(clocks.contains(&clock), "{name}: the guest's clock is '{clock}', not of {clocks:?}");
+    let here = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let kernel = &provenance.kernel;
+    assert!(!kernel.contains(here.trim()), "{name}: '{kernel}' is this machine's, not the guests'");
 }
 
 /// PingPong and Alltoall between two guests of one host, every byte checked.
@@ -129,6 +147,7 @@ fn guests_of_user_mode_linux_send_every_byte_over_tcp() {
     let name = "guests_of_user_mode_linux_send_every_byte_over_tcp";
     let Some(document) = benchmarks(name, &["--hypervisor", "uml"], "tcp") else { return };
     let provenance = document.provenance;
+    says_where_it_is_from(name, &provenance, Hypervisor::Uml);
     assert_eq!(provenance.hypervisor, "uml", "{name}: as the guest itself finds");
     assert_eq!(provenance.nic, "tap of User-Mode Linux");
     assert_eq!(provenance.guests.as_deref(), Some("User-Mode Linux"));
@@ -141,6 +160,7 @@ fn guests_of_qemu_send_every_byte_over_tcp_and_their_device_is_called_emulated()
     let options = ["--hypervisor", "qemu", "--nic", "e1000"];
     let Some(document) = benchmarks(name, &options, "tcp") else { return };
     let provenance = document.provenance;
+    says_where_it_is_from(name, &provenance, Hypervisor::Qemu);
     let emulated = provenance.guests.as_ref().is_some_and(|how| how.contains("TCG"));
     let expected = if emulated { "qemu-tcg" } else { "kvm" };
     assert_eq!(provenance.hypervisor, expected, "{name}: {:?}", provenance.guests);

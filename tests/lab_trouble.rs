@@ -2,7 +2,7 @@
 //! that are missing, forbidden, too small or full of something else, and guests that die.
 //!
 //! Where guests cannot boot, a test says SKIPPED and how to change that; with
-//! `COHOST_LAB_REQUIRED=1` it fails instead.
+//! `COHOST_LAB_REQUIRED` it fails instead.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -3,7 +3,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cohost_lab::{Guest, Lab, LabError, LabOptions};
+use cohost_lab::{Guest, Hypervisor, Lab, LabError, LabOptions};
+
+mod required;
+
+#[allow(unused_imports, reason = "each file of tests uses a part")]
+pub use required::{is_required, may_be_skipped};
 
 /// How long a command in a guest may take on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -15,17 +20,16 @@ pub fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// Says that a test cannot run here.
-pub fn skipped(name: &str, why: &LabError) {
-    let required = std::env::var_os("COHOST_LAB_REQUIRED").is_some_and(|value| value == "1");
-    assert!(!required, "{name}: COHOST_LAB_REQUIRED is set, and: {why}");
-    eprintln!("SKIPPED {name}: run 'cohost lab setup' ({why})");
+#[track_caller]
+pub fn skipped(name: &str, hypervisor: Hypervisor, why: &LabError) {
+    may_be_skipped(name, hypervisor, &why.to_string());
 }
 
 pub fn up(name: &str, options: &LabOptions) -> Option<Lab> {
     match Lab::up(options) {
         Ok(lab) => Some(lab),
         Err(error) if error.is_missing() => {
-            skipped(name, &error);
+            skipped(name, options.hypervisor, &error);
             None
         }
         Err(error) => panic!("{name}: {error}"),

@@ -21,7 +21,7 @@ use crate::agent::PORT;
 use crate::agent::frame::{Start, Token};
 use crate::network::Network;
 use crate::remote::{RemoteOutput, RemoteProcess};
-use crate::run::{GuestProcess, Run};
+use crate::run::{self, GuestProcess, Run};
 use crate::{LabError, tools};
 
 /// A kind of hypervisor that the lab can run.
@@ -286,8 +286,7 @@ impl Guest {
         if let Some(console) = console {
             return console;
         }
-        let bytes = std::fs::read(&self.machine.log).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).replace('\r', "")
+        run::said(&self.machine.log)
     }
 
     /// Whether it still runs.

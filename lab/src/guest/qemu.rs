@@ -10,7 +10,7 @@ use super::qmp::Monitor;
 use super::{Guest, Machine, Nic, Place, Region, RegionKind, Spec};
 use crate::agent::frame::Token;
 use crate::network::Network;
-use crate::run::{GuestProcess, Run, spawn, spawn_on};
+use crate::run::{GuestProcess, Run, said, spawn, spawn_on};
 use crate::setup::{Depot, Kernel};
 use crate::{LabError, tools};
 
@@ -428,8 +428,7 @@ fn boots(run: &Run, kernel: &Kernel, image: &str) -> bool {
     };
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(10) {
-        let said = std::fs::read(&log).unwrap_or_default();
-        if String::from_utf8_lossy(&said).contains("COHOST-BOOTED") {
+        if said(&log).contains("COHOST-BOOTED") {
             return true;
         }
         if process.ended().is_some() {

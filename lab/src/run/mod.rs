@@ -19,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::setup::Depot;
 use crate::{LabError, tools};
-pub(crate) use process::{GuestProcess, cores, spawn, spawn_on};
+pub(crate) use process::{GuestProcess, cores, said, spawn, spawn_on};
 pub use sweep::{remove_leftovers, take_down_all, take_down_others};
 
 /// What all names begin with.

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -76,13 +76,13 @@ pub(crate) fn spawn_on<S: AsRef<OsStr>>(
     log: &Path,
 ) -> Result<GuestProcess, LabError> {
     super::hold_when_ending();
-    let out = File::create(log).map_err(|e| LabError::at("making", log, e))?;
-    let err = out.try_clone().map_err(|e| LabError::at("sharing", log, e))?;
+    let make = |path: &Path| File::create(path).map_err(|e| LabError::at("making", path, e));
+    let (out, err) = (make(log)?, make(&of_holder(log))?);
     let network = namespace.map(crate::network::open).transpose()?;
     let mut command = Command::new(tools::need("unshare")?);
     command
         .args(["--pid", "--fork", "--kill-child=KILL", "--"])
-        .args(["sh", "-c", "ulimit -c 0; \"$@\"; exit $?", "guest"])
+        .args(["sh", "-c", "exec 2>&1; ulimit -c 0; \"$@\"; exit $?", "guest"])
         .arg(program)
         .args(args)
         .current_dir(run.path(""))
@@ -94,6 +94,20 @@ pub(crate) fn spawn_on<S: AsRef<OsStr>>(
     let process = GuestProcess(child);
     run.note_process(process.0.id())?;
     Ok(process)
+}
+
+/// What a guest has said; or, when it never came to that, what `unshare` said. That one complains
+/// of every guest that is killed ("sigprocmask unblock failed"), which belongs in no console.
+pub(crate) fn said(log: &Path) -> String {
+    let words = std::fs::read(log).unwrap_or_default();
+    let words =
+        if words.is_empty() { std::fs::read(of_holder(log)).unwrap_or_default() } else { words };
+    String::from_utf8_lossy(&words).replace('\r', "")
+}
+
+/// Where what holds a guest's namespace complains.
+fn of_holder(log: &Path) -> PathBuf {
+    log.with_extension("holder")
 }
 
 fn start(mut command: Command, network: Option<OwnedFd>, core: Option<usize>) -> io::Result<Child> {

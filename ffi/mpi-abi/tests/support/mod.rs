@@ -6,6 +6,7 @@
 pub mod generate;
 
 pub mod install;
+pub mod launchers;
 pub mod programs;
 
 use std::path::{Path, PathBuf};

@@ -63,6 +63,7 @@ impl Memory {
     ///
     /// # Errors
     /// `MPI_ERR_BASE` when it is nothing that was taken and not given back.
+    #[allow(clippy::not_unsafe_ptr_arg_deref, reason = "used only when found among what was taken")]
     pub fn give_back(&self, at: *mut u8) -> Outcome<()> {
         let Some(origin) = self.taken().remove(&at.addr()) else {
             let what = format!("{at:p} is not what MPI_Alloc_mem gave, or was given back before");

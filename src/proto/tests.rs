@@ -307,7 +307,7 @@ fn check(world: &mut World, ledger: &mut Ledger, seed: u64) {
 
 fn random_traffic(size: u32, lossy: bool, config: &Config, seed: u64) {
     let (mut world, mut ledger) = (World::new(size, seed, config), Ledger::default());
-    world.lends = seed % 4 != 0;
+    world.lends = !seed.is_multiple_of(4);
     let mut wanted: Vec<(usize, u32, i32)> = Vec::new();
     for _ in 0..1500 {
         if ledger.lens.len() < 120 && world.sky.random.chance(20) {

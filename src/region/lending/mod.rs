@@ -217,7 +217,10 @@ impl Store {
     }
 
     /// Gives back what [`Store::take`] gave. False when it is nothing of this store's.
-    pub fn give_back(&self, at: *const u8) -> bool {
+    ///
+    /// # Safety
+    /// Nobody uses the bytes any more, but for peers.
+    pub unsafe fn give_back(&self, at: *const u8) -> bool {
         let mut chunks = self.lock();
         let Some((base, _)) = chunks.around(at.addr()) else { return false };
         let Some(owned) = chunks.all.get_mut(&base) else { return false };

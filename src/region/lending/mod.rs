@@ -2,7 +2,7 @@
 //! place: a message out of it needs one copy, made by the receiver.
 //!
 //! The owner's side is a [`Store`] of chunks, each a sealed memfd of its own. What is free and what
-//! is taken is known to the owner alone, in private memory ([`space`]). The reader's side is a
+//! is taken is known to the owner alone, in private memory (`space`). The reader's side is a
 //! [`Borrowed`] chunk, mapped read-only. The bytes are the application's: it has plain references to
 //! them, which is sound because nobody else can write there. So where the kernel cannot promise that
 //! (before 5.1) there is no store.

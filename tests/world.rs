@@ -12,6 +12,15 @@ fn run(
     host: impl Fn(u32) -> u32 + Sync,
     body: impl Fn(&Communicator) -> Result<(), Error> + Sync,
 ) {
+    run_jobs(n, policy, host, |job| body(job.world()));
+}
+
+fn run_jobs(
+    n: u32,
+    policy: PathPolicy,
+    host: impl Fn(u32) -> u32 + Sync,
+    body: impl Fn(&Job) -> Result<(), Error> + Sync,
+) {
     std::thread::scope(|threads| {
         for start in in_process(n) {
             let (host, body) = (&host, &body);
@@ -21,7 +30,7 @@ fn run(
                 config.net.bind = cohost::net::BindPolicy::LoopbackOnly;
                 let rank = start.rank;
                 let outcome = Job::connect(start, config).and_then(|job| {
-                    body(job.world())?;
+                    body(&job)?;
                     job.finalize()
                 });
                 outcome.unwrap_or_else(|error| panic!("rank {rank}: {error}"));
@@ -203,5 +212,35 @@ fn a_frame_sent_in_part_goes_on_while_an_acknowledgement_waits_behind_it() {
     for _ in 0..2 {
         let outcome = ended.recv_timeout(std::time::Duration::from_secs(60));
         outcome.expect("both ranks end: neither waits for ever").expect("no rank fails");
+    }
+}
+
+#[test]
+fn messages_out_of_memory_of_the_job_arrive_on_every_path_and_the_memory_comes_and_goes() {
+    for policy in [PathPolicy::Ring, PathPolicy::Tcp, PathPolicy::Auto] {
+        run_jobs(
+            3,
+            policy,
+            |_| 0,
+            |job| {
+                let world = job.world();
+                let (rank, size) = (world.rank(), world.size());
+                for (round, len) in [100_000, 5 << 20, 40 << 20, 100_000].into_iter().enumerate() {
+                    let mut from = job.alloc(len)?;
+                    let mut into = job.alloc(len)?;
+                    assert!(from[..] == vec![0; len][..]);
+                    from.fill(rank as u8 + round as u8 * 16);
+                    let before = (rank + size - 1) % size;
+                    world.scope(|scope| {
+                        let received = scope.irecv(&mut into, before, 3)?;
+                        let sent = scope.isend(&from, (rank + 1) % size, 3)?;
+                        scope.wait(received)?;
+                        scope.wait(sent).map(drop)
+                    })?;
+                    assert!(into[..] == vec![before as u8 + round as u8 * 16; len][..]);
+                }
+                Ok(())
+            },
+        );
     }
 }

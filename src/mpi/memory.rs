@@ -63,19 +63,22 @@ impl Memory {
     ///
     /// # Errors
     /// `MPI_ERR_BASE` when it is nothing that was taken and not given back.
-    #[allow(clippy::not_unsafe_ptr_arg_deref, reason = "used only when found among what was taken")]
-    pub fn give_back(&self, at: *mut u8) -> Outcome<()> {
+    ///
+    /// # Safety
+    /// Nobody uses the bytes any more.
+    pub unsafe fn give_back(&self, at: *mut u8) -> Outcome<()> {
         let Some(origin) = self.taken().remove(&at.addr()) else {
             let what = format!("{at:p} is not what MPI_Alloc_mem gave, or was given back before");
             return fail(Class::Base, what);
         };
         match (origin, &self.store) {
             (Origin::Ordinary(layout), _) => {
-                // SAFETY: allocated with this layout, and no longer in the table.
+                // SAFETY: allocated with this layout, no longer in the table, and not in use.
                 unsafe { dealloc(at, layout) };
             }
             (Origin::Store, Some(store)) => {
-                store.give_back(at);
+                // SAFETY: the contract is the same.
+                unsafe { store.give_back(at) };
             }
             (Origin::Store, None) => {}
         }
@@ -133,8 +136,8 @@ impl DerefMut for Bytes {
 
 impl Drop for Bytes {
     fn drop(&mut self) {
-        // It was taken, so it can be given back.
-        let _ = self.memory.give_back(self.at.as_ptr());
+        // SAFETY: the bytes are of this value alone. They were taken, so they can be given back.
+        let _ = unsafe { self.memory.give_back(self.at.as_ptr()) };
     }
 }
 
@@ -146,14 +149,19 @@ mod tests {
         [Memory::new(None), Memory::new(Some(Arc::new(Store::new(8 << 20))))]
     }
 
+    fn give_back(memory: &Memory, at: *mut u8) -> Outcome<()> {
+        // SAFETY: these tests do not touch what they gave back.
+        unsafe { memory.give_back(at) }
+    }
+
     #[test]
     fn what_was_not_taken_or_given_back_before_is_refused() {
         for memory in both() {
             let at = memory.take(100, 1).unwrap().as_ptr();
-            let class = |at| memory.give_back(at).unwrap_err().class;
+            let class = |at| give_back(&memory, at).unwrap_err().class;
             assert_eq!(class(std::ptr::dangling_mut()), Class::Base);
             assert_eq!(class(at.wrapping_add(1)), Class::Base);
-            memory.give_back(at).unwrap();
+            give_back(&memory, at).unwrap();
             assert_eq!(class(at), Class::Base);
         }
     }
@@ -166,7 +174,7 @@ mod tests {
             |at: &&NonNull<u8>| matches!(memory.taken()[&at.addr().get()], Origin::Ordinary(_));
         assert_eq!(all.iter().filter(ordinary).count(), 12);
         assert!(all.iter().all(|at| at.addr().get().is_multiple_of(4096)));
-        all.iter().for_each(|at| memory.give_back(at.as_ptr()).unwrap());
+        all.iter().for_each(|at| give_back(&memory, at.as_ptr()).unwrap());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! ring. A letter says whatever its writer likes; but nobody else knows a name before the owner's own
 //! letter lies in the mailbox, and the first letter with a name counts.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use crate::region::access::Remote;
 use crate::region::lending::{Borrowed, CHUNKS_MAX, Chunk, Store};
 use crate::region::pass::{PassError, Sent};
 
-/// Letters that wait for their messages; there are hardly ever any. With more than these somebody
-/// plays tricks, and nothing new is borrowed any more.
-const LETTERS_MAX: usize = 64;
+/// Letters of one rank that wait for their messages; there are hardly ever two. With more than these
+/// somebody plays tricks, and nothing new is borrowed of that rank any more.
+const LETTERS_MAX: usize = 8;
 /// Bytes of chunks mapped of one peer: addresses, not memory.
 const MAPPED_MAX: u64 = 1 << 40;
 
@@ -62,7 +62,8 @@ pub(super) struct Lending {
     /// By owner and name.
     borrowed: HashMap<(u32, u64), Borrowed>,
     letters: VecDeque<(u32, u64, OwnedFd)>,
-    deaf: bool,
+    /// Whose letters are not taken any more.
+    deaf: HashSet<u32>,
 }
 
 impl Lending {
@@ -73,7 +74,7 @@ impl Lending {
             names: HashMap::new(),
             borrowed: HashMap::new(),
             letters: VecDeque::new(),
-            deaf: false,
+            deaf: HashSet::new(),
         }
     }
 
@@ -114,8 +115,11 @@ impl Lending {
 
     /// A chunk has come by letter.
     pub(super) fn arrived(&mut self, rank: u32, name: u64, fd: OwnedFd) {
-        self.deaf |= self.letters.len() >= LETTERS_MAX;
-        if !self.deaf {
+        let waiting = self.letters.iter().filter(|(from, ..)| *from == rank).count();
+        if waiting >= LETTERS_MAX {
+            self.deaf.insert(rank);
+        }
+        if !self.deaf.contains(&rank) {
             self.letters.push_back((rank, name, fd));
         }
     }
@@ -267,17 +271,24 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_letters_ends_borrowing_and_takes_bounded_room() {
+    fn a_flood_of_letters_ends_borrowing_of_that_rank_and_takes_bounded_room() {
         let (mut one, mut two) = pair();
         let at = bytes(&one, MIB, 3);
         let (chunk, _) = one.store.find(at, 1).unwrap();
-        for name in 0..2 * LETTERS_MAX as u64 {
-            two.arrived(1, name, chunk.fd().try_clone_to_owned().unwrap());
-        }
-        assert_eq!(two.letters.len(), LETTERS_MAX);
-        two.forget(1);
+        let mut flood = |rank| {
+            for name in 0..2 * LETTERS_MAX as u64 {
+                two.arrived(rank, name, chunk.fd().try_clone_to_owned().unwrap());
+            }
+        };
+        flood(5);
+        flood(6);
+        assert_eq!(two.letters.len(), 2 * LETTERS_MAX);
         let lent = lend(&mut one, &mut two, at, MIB).unwrap();
-        assert!(two.borrow(0, &wanted(&lent, MIB)).is_none());
+        assert!(two.borrow(0, &wanted(&lent, MIB)).is_some());
+        // Whoever writes in its name can stop a rank's lending, and nothing else.
+        two.forget(5);
+        two.arrived(5, lent.name, chunk.fd().try_clone_to_owned().unwrap());
+        assert!(two.borrow(5, &wanted(&lent, MIB)).is_none() && two.letters.len() == LETTERS_MAX);
     }
 
     #[test]
@@ -301,7 +312,9 @@ mod tests {
         let at = bytes(&one, 96 * MIB, 3);
         let lent = lend(&mut one, &mut two, at, MIB).unwrap();
         assert!(two.borrow(0, &wanted(&lent, MIB)).is_some());
-        assert!(one.returned().is_empty() && one.store.give_back(at));
+        assert!(one.returned().is_empty());
+        // SAFETY: nobody uses it any more.
+        assert!(unsafe { one.store.give_back(at) });
         assert_eq!(one.returned(), [(1, lent.name)]);
         assert!(one.returned().is_empty() && one.names.is_empty());
         two.take_back(0, lent.name);

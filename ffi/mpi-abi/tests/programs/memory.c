@@ -77,7 +77,11 @@ static void around(const unsigned char *from, size_t len, unsigned char *into, i
             OK(MPI_Send_init(from, (int)len, MPI_BYTE, next, TAG, MPI_COMM_WORLD, &all[1]));
             OK(MPI_Start(&all[1]));
     }
-    if (late) {
+    if (late && mode == 1) {
+        MPI_Message message;
+        OK(MPI_Mprobe(before, TAG, MPI_COMM_WORLD, &message, &status));
+        OK(MPI_Imrecv(into, (int)len, MPI_BYTE, &message, &all[0]));
+    } else if (late) {
         OK(MPI_Probe(before, TAG, MPI_COMM_WORLD, &status));
         OK(MPI_Get_count(&status, MPI_BYTE, &got));
         CHECK(got == (int)len);
@@ -158,7 +162,7 @@ static void truncated_and_cancelled(void) {
 /* Large pieces come and go, so that their readers must let go of them too. */
 static void come_and_go(void) {
     unsigned char *into = malloc(40 * MIB);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2; i++) {
         unsigned char *from = take(40 * MIB), *more = take(70 * MIB);
         memset(from, i + me, 40 * MIB);
         OK(MPI_Sendrecv(from, 40 * MIB, MPI_BYTE, next, TAG, into, 40 * MIB, MPI_BYTE, before, TAG, MPI_COMM_WORLD,

@@ -292,6 +292,17 @@ impl Links {
         self.peers[peer as usize].payload_max
     }
 
+    /// Whether the ring to this peer, if there is one, can give back what it carries, so that nothing
+    /// that is sent through it must be copied to be kept.
+    #[inline]
+    #[must_use]
+    pub fn keeps(&self, peer: u32) -> bool {
+        match &self.peers[peer as usize].state {
+            State::Ring(ring) => ring.keeps,
+            _ => true,
+        }
+    }
+
     /// Whether frames to this peer go through a ring.
     #[inline]
     #[must_use]

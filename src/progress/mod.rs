@@ -52,6 +52,10 @@ const RING_LIMITS: Limits = Limits {
     loan_min: LOAN_MIN,
 };
 
+/// The same for rings in memory that may vanish, where what was sent eagerly is copied once more, to be
+/// kept: a longer message waits for its receiver instead, and stays in the sender's buffer.
+const FAR_LIMITS: Limits = Limits { eager_max: 16 << 10, ..RING_LIMITS };
+
 /// How messages are cut for TCP: a longer head, since asking takes a round trip of the network.
 const TCP_LIMITS: Limits = Limits {
     eager_max: 128 << 10,
@@ -118,7 +122,8 @@ impl Paths for Ways<'_> {
         // An undecided path may become a ring, which takes only short pieces.
         match self.links.way(peer).0 {
             Way::Tcp => TCP_LIMITS,
-            _ => RING_LIMITS.within(self.links.ring_payload_max(peer)),
+            _ if self.links.keeps(peer) => RING_LIMITS.within(self.links.ring_payload_max(peer)),
+            _ => FAR_LIMITS.within(self.links.ring_payload_max(peer)),
         }
     }
 

@@ -166,11 +166,13 @@ mod tests {
     /// Looks so often, with so much time from one to the next, which may depend on the passes.
     fn looks(pace: &mut Pace, count: u32, alone: bool, time: impl Fn(u32) -> Duration) {
         let mut now = pace.last.unwrap_or_else(Instant::now);
-        for _ in 0..count {
+        if pace.last.is_none() {
             pace.looked(now, alone);
-            now += time(pace.passes());
         }
-        pace.looked(now, alone);
+        for _ in 0..count {
+            now += time(pace.passes());
+            pace.looked(now, alone);
+        }
     }
 
     /// Passes after some long waits in which a pass takes `pass` and a look `look`.

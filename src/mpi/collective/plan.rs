@@ -4,20 +4,21 @@
 use std::sync::Arc;
 
 use super::sides::Side;
-use crate::coll::{Schedule, Shape};
+use crate::coll::Shape;
 use crate::mpi::Error;
 use crate::mpi::failure::{Class, Failure, Outcome, fail};
-use crate::mpi::running::{Combine, Route, Running};
+use crate::mpi::op::Combine;
+use crate::mpi::running::{Route, Running, Work};
 use crate::progress::Engine;
 use crate::proto;
 
-/// What a plan needs of the communicator.
-#[derive(Clone, Debug)]
-pub struct Place {
+/// What a plan needs of the communicator, which lends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
     /// The local group by host, as this rank sees it.
-    pub shape: Arc<Shape>,
+    pub shape: &'a Shape,
     /// World ranks: the local group, then the remote one if this is an intercommunicator.
-    pub group: Arc<[u32]>,
+    pub group: &'a Arc<[u32]>,
     /// Ranks of the local group.
     pub local_size: u32,
     /// This rank in the local group.
@@ -27,7 +28,7 @@ pub struct Place {
     /// Tag of this call: the same at all ranks, and of no other call that may be under way.
     pub tag: i32,
     /// Neighbors in the virtual topology, if there is one.
-    pub neighbors: Option<Arc<Neighborhood>>,
+    pub neighbors: Option<&'a Neighborhood>,
 }
 
 /// The neighbors of a rank in a virtual topology.
@@ -41,7 +42,7 @@ pub struct Neighborhood {
     pub grid: bool,
 }
 
-impl Place {
+impl<'a> Place<'a> {
     /// Whether this is an intercommunicator.
     #[must_use]
     pub fn is_inter(&self) -> bool {
@@ -59,8 +60,8 @@ impl Place {
         (if self.is_inter() { self.remote_size() } else { self.local_size }) as usize
     }
 
-    pub(super) fn neighborhood(&self) -> Outcome<&Neighborhood> {
-        match &self.neighbors {
+    pub(super) fn neighborhood(&self) -> Outcome<&'a Neighborhood> {
+        match self.neighbors {
             Some(neighbors) => Ok(neighbors),
             None => fail(
                 Class::Topology,
@@ -87,18 +88,18 @@ impl Plan {
     /// # Safety
     /// Until the plan is over or abandoned, the buffers of both sides stay as [`Running::new`] asks for.
     pub(super) unsafe fn new(
-        place: &Place,
-        schedule: Schedule,
+        place: &Place<'_>,
+        work: Work,
         send: Side,
         recv: Side,
         combine: Option<Combine>,
     ) -> Self {
         let route =
-            Route { group: Arc::clone(&place.group), context: place.context, tag: place.tag };
+            Route { group: Arc::clone(place.group), context: place.context, tag: place.tag };
         let (from, into) = (send.range(), recv.range());
         let from = (from.0.cast_const(), from.1);
         // SAFETY: by the contract of this function; staging is owned by the plan.
-        let running = unsafe { Running::new(schedule, route, from, into, combine) };
+        let running = unsafe { Running::new(work, route, from, into, combine) };
         Self { running, send, recv, loaded: false, stored: false }
     }
 

@@ -45,10 +45,10 @@ impl Comm {
     /// Where the next collective call takes place. Every call takes one, whether it succeeds or not,
     /// so that all ranks count alike.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Place<'_> {
         Place {
-            shape: Arc::clone(self.shape()),
-            group: Arc::clone(self.everyone()),
+            shape: self.shape(),
+            group: self.everyone(),
             local_size: self.size(),
             rank: self.rank(),
             context: self.context() + COLLECTIVE,

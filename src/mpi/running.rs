@@ -142,6 +142,13 @@ impl Running {
         engine.wait_until(|engine| self.advance(engine))
     }
 
+    /// Whether there is no step to make.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.work.schedule.steps.is_empty()
+    }
+
     /// Whether all steps are made.
     #[must_use]
     pub fn is_over(&self) -> bool {

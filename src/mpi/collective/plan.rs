@@ -132,6 +132,13 @@ impl Plan {
         engine.wait_until(|engine| self.advance(engine))
     }
 
+    /// Whether nothing is to be done: no message, no copy, nothing in staging.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.recv.is_plain()
+    }
+
     /// Whether all is done, and the outcome was given.
     #[must_use]
     pub fn is_over(&self) -> bool {

@@ -324,6 +324,12 @@ impl Side {
         self.equal
     }
 
+    /// Whether there is no staging to be written back.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.apart.is_none()
+    }
+
     /// Whether two sides used in place are one run each and have bytes in common.
     pub(super) fn overlaps(&self, other: &Side) -> bool {
         let plain = |side: &Side| side.equal.is_some() && side.parts().is_empty() && side.len > 0;

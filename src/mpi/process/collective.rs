@@ -65,6 +65,9 @@ impl Process {
     /// The first failure of a message.
     #[inline]
     pub fn run_plan(&self, mut plan: Plan) -> Outcome<()> {
+        if plan.is_empty() {
+            return Ok(());
+        }
         self.until(|core| plan.advance(&mut core.engine))?
     }
 

@@ -100,6 +100,7 @@ impl Running {
     /// Until it is over or abandoned, and again in each later run, `send` is readable and unchanged and
     /// `recv` is writable and used by nobody else, on whichever thread it is advanced. They do not overlap.
     #[must_use]
+    #[inline]
     pub unsafe fn new(
         mut work: Work,
         route: Route,
@@ -140,13 +141,6 @@ impl Running {
     /// The first failure of a message.
     pub fn wait(&mut self, engine: &mut Engine) -> Result<(), Error> {
         engine.wait_until(|engine| self.advance(engine))
-    }
-
-    /// Whether there is no step to make.
-    #[inline]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.work.schedule.steps.is_empty()
     }
 
     /// Whether all steps are made.

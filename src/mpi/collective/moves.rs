@@ -4,6 +4,7 @@
 use super::plan::{Neighborhood, Place, Plan};
 use super::sides::{Items, Pieces, Side};
 use crate::coll::{self, Inter, Neighbors, Root, inter, neighbor};
+use crate::mpi::datatype::Datatype;
 use crate::mpi::failure::{Class, Outcome, fail};
 use crate::mpi::running::Work;
 
@@ -98,9 +99,22 @@ pub fn barrier(place: &Place<'_>) -> Plan {
 
 /// What a rank does that stands by at a call with one root in the other group (`MPI_PROC_NULL`).
 #[must_use]
-pub fn nothing(place: &Place<'_>) -> Plan {
-    // SAFETY: no buffers.
-    unsafe { Plan::new(place, Work::take(), Side::nothing(), Side::nothing(), None) }
+#[inline]
+pub fn nothing(_: &Place<'_>) -> Plan {
+    Plan::nothing()
+}
+
+/// A call in which every rank of an intracommunicator has nothing to give: over at once, as the standard
+/// allows of all but a barrier. Its types are looked at as in any.
+///
+/// # Errors
+/// When a datatype is not committed.
+#[inline]
+pub fn empty(place: &Place<'_>, datatypes: &[&Datatype]) -> Outcome<Plan> {
+    for datatype in datatypes {
+        Items { base: std::ptr::null_mut(), count: 0, datatype }.check()?;
+    }
+    Ok(nothing(place))
 }
 
 /// `MPI_Bcast`.

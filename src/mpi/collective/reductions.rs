@@ -32,6 +32,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    #[inline]
     fn new(place: &'a Place<'a>, vectors: Vectors<'a>, count: i64) -> Outcome<Self> {
         if count < 0 {
             return fail(Class::Count, format!("the count {count} is negative"));
@@ -52,12 +53,14 @@ impl<'a> Call<'a> {
         Ok(Self { place, vectors, slots, operands, work: Work::take() })
     }
 
+    #[inline]
     fn side(&self, base: *mut u8, bytes: usize) -> Outcome<Side> {
         let count = (bytes / self.slots.bytes) as i64;
         Side::vector(Items { base, count, datatype: self.vectors.datatype }, self.slots)
     }
 
     /// The operand's side; none in place.
+    #[inline]
     fn send(&self) -> Outcome<Side> {
         match self.vectors.send {
             Some(base) => Ok(self.side(base.cast_mut(), self.operands.bytes)?.loaded()),
@@ -66,6 +69,7 @@ impl<'a> Call<'a> {
     }
 
     /// The side of a result of `bytes` bytes, which in place holds the whole operand before.
+    #[inline]
     fn recv(&self, bytes: usize) -> Outcome<Side> {
         if self.operands.in_place {
             let whole = self.side(self.vectors.recv, self.operands.bytes)?;
@@ -76,6 +80,7 @@ impl<'a> Call<'a> {
 
     /// # Safety
     /// As for [`reduce`].
+    #[inline]
     unsafe fn plan(self, send: Side, recv: Side) -> Outcome<Plan> {
         check_apart(&send, &recv)?;
         let combine = self.vectors.op.combiner(self.vectors.datatype)?;
@@ -127,6 +132,7 @@ pub unsafe fn reduce(
 ///
 /// # Safety
 /// As for [`reduce`].
+#[inline]
 pub unsafe fn allreduce(place: &Place<'_>, vectors: Vectors<'_>, count: i64) -> Outcome<Plan> {
     let mut call = Call::new(place, vectors, count)?;
     let (send, recv) = (call.send()?, call.recv(call.operands.bytes)?);

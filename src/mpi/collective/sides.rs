@@ -89,7 +89,8 @@ struct Part {
 
 impl<'a> Items<'a> {
     /// Checks what can be checked of any buffer; gives the bytes of its data.
-    fn check(&self) -> Outcome<usize> {
+    #[inline]
+    pub(super) fn check(&self) -> Outcome<usize> {
         if !self.datatype.is_committed() {
             return fail(
                 Class::Type,
@@ -107,6 +108,7 @@ impl<'a> Items<'a> {
     }
 
     /// The run of bytes that they are, if they are one.
+    #[inline]
     fn run(&self) -> Option<*mut u8> {
         let (at, _) = self.datatype.run(self.count)?;
         Some(self.base.wrapping_offset(at as isize))
@@ -151,6 +153,7 @@ impl<'a> Pieces<'a> {
 
 impl Side {
     /// No buffer.
+    #[inline]
     pub(super) fn nothing() -> Self {
         Self { base: std::ptr::null_mut(), len: 0, equal: None, apart: None }
     }
@@ -228,6 +231,7 @@ impl Side {
     }
 
     /// A vector that is reduced: one slot for each item.
+    #[inline]
     pub(super) fn vector(items: Items<'_>, slots: Slots) -> Outcome<Self> {
         items.check()?;
         let count = items.count as usize;
@@ -270,12 +274,14 @@ impl Side {
     }
 
     /// Staging is filled from the buffer before the collective begins.
+    #[inline]
     pub(super) fn loaded(mut self) -> Self {
         self.parts_mut().iter_mut().for_each(|part| part.load = true);
         self
     }
 
     /// The buffer is filled from staging when the collective is over.
+    #[inline]
     pub(super) fn stored(mut self) -> Self {
         self.parts_mut().iter_mut().for_each(|part| part.store = true);
         self

@@ -106,6 +106,7 @@ impl Op {
 
     /// Whether operands may change places (`MPI_Op_commutative`).
     #[must_use]
+    #[inline]
     pub fn commutes(&self) -> bool {
         match self {
             Op::Basic(op) => *op != BasicOp::Replace,
@@ -117,6 +118,7 @@ impl Op {
     ///
     /// # Errors
     /// Class `Op` when the operation is not defined for the type.
+    #[inline]
     pub fn combiner(&self, datatype: &Datatype) -> Outcome<Combine> {
         match self {
             Op::Basic(op) => {

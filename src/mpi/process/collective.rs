@@ -45,6 +45,7 @@ impl Comm {
     /// Where the next collective call takes place. Every call takes one, whether it succeeds or not,
     /// so that all ranks count alike.
     #[must_use]
+    #[inline]
     pub fn place(&self) -> Place<'_> {
         Place {
             shape: self.shape(),

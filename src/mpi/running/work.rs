@@ -39,11 +39,13 @@ struct Line([u8; SCRATCH_ALIGN]);
 impl Work {
     /// Memory for a collective that begins on this thread, empty.
     #[must_use]
+    #[inline]
     pub fn take() -> Self {
         SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
     }
 
     /// Scratch memory as the schedule wants it, its content undefined.
+    #[inline]
     pub(super) fn reserve(&mut self) {
         let lines = self.schedule.scratch_len.div_ceil(SCRATCH_ALIGN);
         self.scratch.resize(lines, MaybeUninit::uninit());
@@ -60,7 +62,8 @@ impl Work {
     }
 
     /// Keeps it for the next collective of this thread. Nothing of it is in use any more.
-    pub(super) fn keep(mut self) {
+    #[inline]
+    pub fn keep(mut self) {
         self.schedule.clear();
         self.posted.clear();
         let bytes = size_of_val(self.scratch.spare_capacity_mut())

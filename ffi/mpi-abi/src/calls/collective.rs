@@ -273,6 +273,9 @@ collectives! {
         refuse_in_place(recvbuf)?;
         let sendtype = (!in_place(sendbuf)).then(|| datatype(sendtype)).transpose()?;
         let recvtype = datatype(recvtype)?;
+        if recvcount == 0 && (sendcount == 0 || sendtype.is_none()) && !place.is_inter() {
+            return collective::empty(place, &[sendtype.as_deref().unwrap_or(&recvtype), &recvtype]);
+        }
         let send = sendtype.as_ref().map(|it| Pieces::Equal(items(sendbuf, sendcount, it)));
         let recv = Pieces::Equal(items(recvbuf, recvcount, &recvtype));
         // SAFETY: see above.

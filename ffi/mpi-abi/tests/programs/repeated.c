@@ -119,6 +119,8 @@ static void errors_in_between(void)
 {
     int round, from[2] = {rank, 1}, into[2];
     double real[2] = {0, 0}, reals[2];
+    MPI_Datatype raw;
+    OK(MPI_Type_contiguous(2, MPI_INT, &raw));
     for (round = 0; round < ROUNDS; round++) {
         FAILS(MPI_Allreduce(from, into, -1, MPI_INT, MPI_SUM, MPI_COMM_WORLD), MPI_ERR_COUNT);
         FAILS(MPI_Allreduce(real, reals, 2, MPI_DOUBLE, MPI_BAND, MPI_COMM_WORLD), MPI_ERR_OP);
@@ -128,9 +130,16 @@ static void errors_in_between(void)
         FAILS(MPI_Allreduce(NULL, into, 2, MPI_INT, MPI_SUM, MPI_COMM_WORLD), MPI_ERR_BUFFER);
         FAILS(MPI_Bcast(from, 2, MPI_INT, size, MPI_COMM_WORLD), MPI_ERR_ROOT);
         FAILS(MPI_Alltoall(from, 0, MPI_INT, into, 0, MPI_DATATYPE_NULL, MPI_COMM_WORLD), MPI_ERR_TYPE);
+        FAILS(MPI_Alltoall(from, 0, raw, into, 0, MPI_INT, MPI_COMM_WORLD), MPI_ERR_TYPE);
+        FAILS(MPI_Alltoall(from, 0, MPI_INT, into, 1, MPI_INT, MPI_COMM_WORLD), MPI_ERR_COUNT);
+        FAILS(MPI_Alltoall(from, 0, MPI_INT, MPI_IN_PLACE, 0, MPI_INT, MPI_COMM_WORLD), MPI_ERR_BUFFER);
+        FAILS(MPI_Allreduce(real, reals, 0, MPI_DOUBLE, MPI_BAND, MPI_COMM_WORLD), MPI_ERR_OP);
+        OK(MPI_Alltoall(from, 0, MPI_INT, into, 0, MPI_INT, MPI_COMM_WORLD));
+        OK(MPI_Alltoall(MPI_IN_PLACE, 7, MPI_DATATYPE_NULL, into, 0, MPI_INT, MPI_COMM_WORLD));
         OK(MPI_Allreduce(from, into, 2, MPI_INT, MPI_SUM, MPI_COMM_WORLD));
         CLAIM(into[0] == size * (size - 1) / 2 && into[1] == size);
     }
+    OK(MPI_Type_free(&raw));
 }
 
 /* A communicator is freed, and the next one has other ranks, in another order. */

@@ -60,8 +60,10 @@ impl Calls<'_> {
 
     const ALL: [(&'static str, Call); 8] = [
         ("barrier", |_, place| collective::barrier(place)),
-        // SAFETY, here and below: both buffers are longer than any call needs, and outlive it.
-        ("bcast", |it, place| unsafe { collective::bcast(place, it.items(it.recv), 0) }.unwrap()),
+        ("bcast", |it, place| {
+            // SAFETY: both buffers are longer than any call needs, and outlive it.
+            unsafe { collective::bcast(place, it.items(it.recv), 0) }.unwrap()
+        }),
         ("allgather", |it, place| {
             let recv = Pieces::Equal(it.items(it.recv));
             // SAFETY: see above.

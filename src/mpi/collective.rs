@@ -9,8 +9,8 @@ mod sides;
 mod tests;
 
 pub use moves::{
-    allgather, alltoall, barrier, bcast, gather, gatherv, neighbor_allgather, neighbor_alltoall,
-    nothing, scatter, scatterv,
+    allgather, alltoall, barrier, bcast, empty, gather, gatherv, neighbor_allgather,
+    neighbor_alltoall, nothing, scatter, scatterv,
 };
 pub use plan::{Neighborhood, Place, Plan};
 pub use reductions::{

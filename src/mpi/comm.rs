@@ -62,7 +62,7 @@ pub struct Comm {
     pub buffer: Arc<Attachment>,
     /// Its topology, set at most once.
     pub topology: OnceLock<Topology>,
-    neighborhood: OnceLock<Arc<Neighborhood>>,
+    neighborhood: OnceLock<Neighborhood>,
     /// Number of collective calls: their tag.
     calls: AtomicU32,
 }
@@ -216,10 +216,9 @@ impl Comm {
 
     /// Its neighbors in its topology, if it has one.
     #[must_use]
-    pub fn neighborhood(&self) -> Option<Arc<Neighborhood>> {
+    pub fn neighborhood(&self) -> Option<&Neighborhood> {
         let topology = self.topology.get()?;
-        let make = || Arc::new(topology.neighborhood(self.rank));
-        Some(Arc::clone(self.neighborhood.get_or_init(make)))
+        Some(self.neighborhood.get_or_init(|| topology.neighborhood(self.rank)))
     }
 
     /// Its error handler.

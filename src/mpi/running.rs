@@ -2,16 +2,18 @@
 //! advanced whenever somebody makes progress. Blocking calls advance it until it is over, nonblocking ones
 //! now and then, persistent ones again and again.
 
+mod work;
+
 use std::sync::Arc;
 
-use super::Error;
-use crate::coll::{Buf, SCRATCH_ALIGN, Schedule, Slice, Step};
-use crate::progress::{Engine, Incoming, Outgoing};
-use crate::proto::{Key, Mode, Pattern};
+pub use work::Work;
 
-/// `into = from op into` when the flag (the first operand is the left one) is set, else `into = into op
-/// from`, over two ranges of this many bytes that do not overlap.
-pub type Combine = Arc<dyn Fn(*const u8, *mut u8, usize, bool) + Send + Sync>;
+use super::Error;
+use super::op::Combine;
+use crate::coll::{Buf, Slice, Step};
+use crate::progress::{Engine, Incoming, Outgoing};
+use crate::proto::{Mode, Pattern};
+use work::Posted;
 
 /// Where the messages of one collective go.
 #[derive(Clone, Debug)]
@@ -29,28 +31,17 @@ pub struct Route {
 struct Buffers {
     send: (*const u8, usize),
     recv: (*mut u8, usize),
-    scratch: Vec<Line>,
-}
-
-/// Scratch memory comes in lines, for its alignment.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; SCRATCH_ALIGN]);
-
-enum Posted {
-    Send(Key),
-    Receive { key: Key, rank: u32, len: usize },
+    scratch: (*mut u8, usize),
 }
 
 /// A collective under way. The state is all here; the engine is lent for each call.
 pub struct Running {
-    schedule: Schedule,
+    work: Work,
     route: Route,
     buffers: Buffers,
     combine: Option<Combine>,
     /// The step to make next.
     next: usize,
-    posted: Vec<Posted>,
     /// How many of the posted are known to be complete.
     complete: usize,
     /// The first failure. The rest is done all the same, so that no other rank waits in vain.
@@ -62,7 +53,7 @@ unsafe impl Send for Running {}
 
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Running {{ step {} of {} }}", self.next, self.schedule.steps.len())
+        write!(f, "Running {{ step {} of {} }}", self.next, self.work.schedule.steps.len())
     }
 }
 
@@ -73,18 +64,11 @@ impl Buffers {
         slice.offset
     }
 
-    fn scratch(&mut self) -> (*mut u8, usize) {
-        (self.scratch.as_mut_ptr().cast(), self.scratch.len() * SCRATCH_ALIGN)
-    }
-
-    fn read(&mut self, slice: Slice) -> *const u8 {
+    fn read(&self, slice: Slice) -> *const u8 {
         let (base, len) = match slice.buf {
             Buf::Send => self.send,
             Buf::Recv => (self.recv.0.cast_const(), self.recv.1),
-            Buf::Scratch => {
-                let (base, len) = self.scratch();
-                (base.cast_const(), len)
-            }
+            Buf::Scratch => (self.scratch.0.cast_const(), self.scratch.1),
         };
         let at = Self::check(slice, len);
         if slice.len == 0 {
@@ -94,11 +78,11 @@ impl Buffers {
         unsafe { base.add(at) }
     }
 
-    fn write(&mut self, slice: Slice) -> *mut u8 {
+    fn write(&self, slice: Slice) -> *mut u8 {
         let (base, len) = match slice.buf {
             Buf::Send => panic!("a schedule writes to the send buffer"),
             Buf::Recv => self.recv,
-            Buf::Scratch => self.scratch(),
+            Buf::Scratch => self.scratch,
         };
         let at = Self::check(slice, len);
         if slice.len == 0 {
@@ -116,18 +100,18 @@ impl Running {
     /// Until it is over or abandoned, and again in each later run, `send` is readable and unchanged and
     /// `recv` is writable and used by nobody else, on whichever thread it is advanced. They do not overlap.
     #[must_use]
+    #[inline]
     pub unsafe fn new(
-        schedule: Schedule,
+        mut work: Work,
         route: Route,
         send: (*const u8, usize),
         recv: (*mut u8, usize),
         combine: Option<Combine>,
     ) -> Self {
-        debug_assert_eq!(schedule.outstanding(), 0, "a schedule must end with a wait");
-        let scratch = vec![Line([0; 64]); schedule.scratch_len.div_ceil(SCRATCH_ALIGN)];
-        let buffers = Buffers { send, recv, scratch };
-        let posted = Vec::with_capacity(schedule.most_outstanding());
-        Self { schedule, route, buffers, combine, next: 0, posted, complete: 0, failure: None }
+        debug_assert_eq!(work.schedule.outstanding(), 0, "a schedule must end with a wait");
+        work.reserve();
+        let buffers = Buffers { send, recv, scratch: work.scratch() };
+        Self { work, route, buffers, combine, next: 0, complete: 0, failure: None }
     }
 
     /// Makes all steps that can be made now; never waits, and leaves progress to the caller. The outcome
@@ -137,7 +121,7 @@ impl Running {
     /// The first failure of a message.
     #[inline]
     pub fn advance(&mut self, engine: &mut Engine) -> Option<Result<(), Error>> {
-        while let Some(&step) = self.schedule.steps.get(self.next) {
+        while let Some(&step) = self.work.schedule.steps.get(self.next) {
             match step {
                 Step::Send { peer, from } => self.send(engine, peer, from),
                 Step::Recv { peer, into } => self.receive(engine, peer, into),
@@ -162,27 +146,27 @@ impl Running {
     /// Whether all steps are made.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.next == self.schedule.steps.len()
+        self.next == self.work.schedule.steps.len()
     }
 
     /// Begins again, with the same buffers and the same tag: messages of one pair keep their order, so
     /// those of the next run cannot be taken for those of this one.
     pub fn restart(&mut self) {
-        debug_assert!(self.posted.is_empty(), "begun again before it was over");
+        debug_assert!(self.work.posted.is_empty(), "begun again before it was over");
         self.next = 0;
         self.failure = None;
     }
 
     /// Gives it up: nothing uses the buffers any more. Other ranks may wait for ever.
     pub fn abandon(&mut self, engine: &mut Engine) {
-        for one in self.posted.drain(..).skip(self.complete) {
+        for one in self.work.posted.drain(..).skip(self.complete) {
             match one {
                 Posted::Send(key) => engine.abandon_send(key),
                 Posted::Receive { key, .. } => engine.abandon_receive(key),
             }
         }
         self.complete = 0;
-        self.next = self.schedule.steps.len();
+        self.next = self.work.schedule.steps.len();
     }
 
     fn fail(&mut self, error: impl Into<Error>) {
@@ -203,7 +187,7 @@ impl Running {
         // SAFETY: complete or abandoned before the buffers go, by the contract of `new` and by `drop`.
         let buffer = unsafe { Outgoing::new(base, from.len) };
         match engine.send(peer, context, tag, Mode::Standard, buffer) {
-            Ok(key) => self.posted.push(Posted::Send(key)),
+            Ok(key) => self.work.posted.push(Posted::Send(key)),
             Err(error) => self.fail(error),
         }
     }
@@ -215,14 +199,14 @@ impl Running {
         let buffer = unsafe { Incoming::new(base, into.len) };
         let Route { context, tag, .. } = self.route;
         match engine.receive(Pattern { context, source: Some(peer), tag: Some(tag) }, buffer) {
-            Ok(key) => self.posted.push(Posted::Receive { key, rank, len: into.len }),
+            Ok(key) => self.work.posted.push(Posted::Receive { key, rank, len: into.len }),
             Err(error) => self.fail(error),
         }
     }
 
     /// Whether all that was posted is complete. Looks no further than at the first that is not.
     fn settle(&mut self, engine: &mut Engine) -> bool {
-        while let Some(one) = self.posted.get(self.complete) {
+        while let Some(one) = self.work.posted.get(self.complete) {
             let outcome = match *one {
                 Posted::Send(key) => engine.test_send(key).map(|sent| sent.map_err(Error::from)),
                 Posted::Receive { key, rank, len } => {
@@ -240,7 +224,7 @@ impl Running {
             }
             self.complete += 1;
         }
-        self.posted.clear();
+        self.work.posted.clear();
         self.complete = 0;
         true
     }
@@ -258,7 +242,7 @@ impl Running {
         assert!(apart, "a schedule reduces onto itself");
         let (source, target) = (self.buffers.read(from), self.buffers.write(into));
         if let Some(combine) = &self.combine {
-            combine(source, target, from.len, from_left);
+            combine.run(source, target, from.len, from_left);
         }
     }
 }
@@ -266,9 +250,10 @@ impl Running {
 impl Drop for Running {
     /// Scratch memory that a message may still use is never given back.
     fn drop(&mut self) {
-        if !self.posted.is_empty() {
-            std::mem::forget(std::mem::take(&mut self.buffers.scratch));
+        if !self.work.posted.is_empty() {
+            return self.work.leak();
         }
+        std::mem::take(&mut self.work).keep();
     }
 }
 

@@ -50,6 +50,7 @@ impl Scope {
 }
 
 /// Runs a call and returns its code.
+#[inline]
 pub(crate) fn enter(
     entry: &'static Entry,
     scope: Scope,

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cohost::mpi::comm::Comm;
-use cohost::mpi::datatype::{Basic, Datatype};
+use cohost::mpi::datatype::Datatype;
 use cohost::mpi::errhandler::Errhandler;
 use cohost::mpi::failure::{Class, Outcome, fail};
 use cohost::mpi::process::Process;
@@ -85,15 +85,15 @@ pub(crate) fn join(threads: bool) -> Outcome<&'static Process> {
 /// `MPI_ERR_COMM` when there is none.
 #[inline]
 pub(crate) fn comm(handle: Handle) -> Outcome<Ref<Arc<Comm>>> {
-    if handle == MPI_COMM_WORLD {
-        return Ok(Ref::Fixed(process()?.world()));
+    match handle {
+        MPI_COMM_WORLD => Ok(Ref::Fixed(process()?.world())),
+        MPI_COMM_SELF => Ok(Ref::Fixed(process()?.own())),
+        _ => other_comm(handle),
     }
-    other_comm(handle)
 }
 
 fn other_comm(handle: Handle) -> Outcome<Ref<Arc<Comm>>> {
     match handle {
-        MPI_COMM_SELF => Ok(Ref::Fixed(process()?.own())),
         MPI_COMM_NULL => COMMS.null(),
         _ => COMMS.get(handle).map(Ref::Counted),
     }
@@ -115,9 +115,13 @@ pub(crate) fn new_comm(comm: Arc<Comm>) -> Outcome<Handle> {
 /// `MPI_ERR_TYPE` when there is none.
 #[inline]
 pub(crate) fn datatype(handle: Handle) -> Outcome<Ref<Datatype>> {
-    if let Some(basic) = Basic::from_handle(handle.0) {
-        return Ok(Ref::Fixed(Datatype::predefined(basic)));
+    match Datatype::by_handle(handle.0) {
+        Some(datatype) => Ok(Ref::Fixed(datatype)),
+        None => other_type(handle),
     }
+}
+
+fn other_type(handle: Handle) -> Outcome<Ref<Datatype>> {
     if handle == MPI_DATATYPE_NULL {
         return TYPES.null();
     }

@@ -46,3 +46,9 @@ fn sessions_work_without_the_world_and_the_job_is_left_at_exit() {
 fn a_session_that_is_open_at_the_end_of_the_world_works_until_it_is_finalized() {
     Program::new("sessions").holds(4, &[]);
 }
+
+#[test]
+fn a_collective_sees_nothing_of_the_one_before() {
+    Program::new("repeated").holds(2, &[]);
+    Program::new("repeated").holds(3, &[("COHOST_PATH", "tcp")]);
+}

@@ -3,18 +3,20 @@
 
 use super::plan::{Neighborhood, Place, Plan};
 use super::sides::{Items, Pieces, Side};
-use crate::coll::{self, Inter, Neighbors, Root, Schedule, inter, neighbor};
+use crate::coll::{self, Inter, Neighbors, Root, inter, neighbor};
+use crate::mpi::datatype::Datatype;
 use crate::mpi::failure::{Class, Outcome, fail};
+use crate::mpi::running::Work;
 
 /// `MPI_ROOT`.
 const ROOT: i32 = -4;
 /// `MPI_PROC_NULL`.
 const PROC_NULL: i32 = -3;
 
-impl Place {
+impl Place<'_> {
     pub(super) fn inter(&self) -> Option<Inter<'_>> {
         let remote_size = self.remote_size();
-        (remote_size > 0).then_some(Inter { local: &self.shape, remote_size })
+        (remote_size > 0).then_some(Inter { local: self.shape, remote_size })
     }
 
     /// The root as this rank names it; in an intracommunicator a rank, which may be this one.
@@ -43,7 +45,7 @@ impl Place {
     }
 }
 
-pub(super) fn refuse_in_place<T>(place: &Place) -> Outcome<T> {
+pub(super) fn refuse_in_place<T>(place: &Place<'_>) -> Outcome<T> {
     let why = match place.is_inter() {
         true => "MPI_IN_PLACE has no meaning in an intercommunicator: pass a buffer",
         false => "MPI_IN_PLACE is for the root alone here: pass a buffer",
@@ -85,21 +87,34 @@ fn needed<T>(side: Option<T>) -> Outcome<T> {
 
 /// `MPI_Barrier`.
 #[must_use]
-pub fn barrier(place: &Place) -> Plan {
-    let mut schedule = Schedule::new();
+pub fn barrier(place: &Place<'_>) -> Plan {
+    let mut work = Work::take();
     match place.inter() {
-        Some(inter) => inter::barrier(&inter, &mut schedule),
-        None => coll::barrier(&place.shape, &mut schedule),
+        Some(inter) => inter::barrier(&inter, &mut work.schedule),
+        None => coll::barrier(place.shape, &mut work.schedule),
     }
     // SAFETY: no buffers.
-    unsafe { Plan::new(place, schedule, Side::nothing(), Side::nothing(), None) }
+    unsafe { Plan::new(place, work, Side::nothing(), Side::nothing(), None) }
 }
 
 /// What a rank does that stands by at a call with one root in the other group (`MPI_PROC_NULL`).
 #[must_use]
-pub fn nothing(place: &Place) -> Plan {
-    // SAFETY: no buffers.
-    unsafe { Plan::new(place, Schedule::new(), Side::nothing(), Side::nothing(), None) }
+#[inline]
+pub fn nothing(_: &Place<'_>) -> Plan {
+    Plan::nothing()
+}
+
+/// A call in which every rank of an intracommunicator has nothing to give: over at once, as the standard
+/// allows of all but a barrier. Its types are looked at as in any.
+///
+/// # Errors
+/// When a datatype is not committed.
+#[inline]
+pub fn empty(place: &Place<'_>, datatypes: &[&Datatype]) -> Outcome<Plan> {
+    for datatype in datatypes {
+        Items { base: std::ptr::null_mut(), count: 0, datatype }.check()?;
+    }
+    Ok(nothing(place))
 }
 
 /// `MPI_Bcast`.
@@ -110,21 +125,23 @@ pub fn nothing(place: &Place) -> Plan {
 /// # Safety
 /// Until the plan is over or abandoned, and again in each run, send buffers are readable and unchanged and
 /// receive buffers writable and used by nobody else.
-pub unsafe fn bcast(place: &Place, items: Items<'_>, root: i32) -> Outcome<Plan> {
+pub unsafe fn bcast(place: &Place<'_>, items: Items<'_>, root: i32) -> Outcome<Plan> {
     let root = place.root(root)?;
-    let mut schedule = Schedule::new();
+    let mut work = Work::take();
     let side = match root {
         Root::Nobody => Side::nothing(),
         _ if place.is_root(root) => Side::one(items)?.loaded(),
         _ => Side::one(items)?.stored(),
     };
     match (place.inter(), root) {
-        (Some(inter), _) => inter::bcast(&inter, side.len(), root, &mut schedule),
-        (None, Root::Remote(root)) => coll::bcast(&place.shape, side.len(), root, &mut schedule),
+        (Some(inter), _) => inter::bcast(&inter, side.len(), root, &mut work.schedule),
+        (None, Root::Remote(root)) => {
+            coll::bcast(place.shape, side.len(), root, &mut work.schedule)
+        }
         (None, _) => {}
     }
     // SAFETY: by the contract of this function.
-    Ok(unsafe { Plan::new(place, schedule, Side::nothing(), side, None) })
+    Ok(unsafe { Plan::new(place, work, Side::nothing(), side, None) })
 }
 
 /// `MPI_Gather`. What is received is looked at at the root only, where what is sent may be in place.
@@ -135,7 +152,7 @@ pub unsafe fn bcast(place: &Place, items: Items<'_>, root: i32) -> Outcome<Plan>
 /// # Safety
 /// As for [`bcast`].
 pub unsafe fn gather(
-    place: &Place,
+    place: &Place<'_>,
     send: Option<Items<'_>>,
     recv: Option<Items<'_>>,
     root: i32,
@@ -152,7 +169,7 @@ pub unsafe fn gather(
 /// # Safety
 /// As for [`bcast`].
 pub unsafe fn gatherv(
-    place: &Place,
+    place: &Place<'_>,
     send: Option<Items<'_>>,
     recv: Option<Pieces<'_>>,
     root: i32,
@@ -162,7 +179,7 @@ pub unsafe fn gatherv(
 }
 
 unsafe fn gather_any(
-    place: &Place,
+    place: &Place<'_>,
     send: Option<Items<'_>>,
     recv: Option<Pieces<'_>>,
     root: i32,
@@ -170,8 +187,8 @@ unsafe fn gather_any(
 ) -> Outcome<Plan> {
     let root = place.root(root)?;
     let (at_root, me, in_place) = (place.is_root(root), place.rank as usize, send.is_none());
-    let mut schedule = Schedule::new();
-    let out = &mut schedule;
+    let mut work = Work::take();
+    let out = &mut work.schedule;
     let from = match send {
         _ if place.is_inter() && !matches!(root, Root::Remote(_)) => Side::nothing(),
         Some(items) => Side::one(items)?.loaded(),
@@ -191,16 +208,16 @@ unsafe fn gather_any(
     match (place.inter(), root) {
         (Some(inter), _) => inter::gatherv(&inter, from.len(), into.blocks(), root, out),
         (None, Root::Remote(root)) if listed => {
-            coll::gatherv(&place.shape, from.len(), into.blocks(), root, in_place, out);
+            coll::gatherv(place.shape, from.len(), into.blocks(), root, in_place, out);
         }
         (None, Root::Remote(root)) => {
             let block = if at_root { into.block(me) } else { from.len() };
-            coll::gather(&place.shape, block, root, in_place, out);
+            coll::gather(place.shape, block, root, in_place, out);
         }
         (None, _) => {}
     }
     // SAFETY: by the contract of this function.
-    Ok(unsafe { Plan::new(place, schedule, from, into, None) })
+    Ok(unsafe { Plan::new(place, work, from, into, None) })
 }
 
 /// `MPI_Scatter`. What is sent is looked at at the root only, where what is received may be in place.
@@ -211,7 +228,7 @@ unsafe fn gather_any(
 /// # Safety
 /// As for [`bcast`].
 pub unsafe fn scatter(
-    place: &Place,
+    place: &Place<'_>,
     send: Option<Items<'_>>,
     recv: Option<Items<'_>>,
     root: i32,
@@ -228,7 +245,7 @@ pub unsafe fn scatter(
 /// # Safety
 /// As for [`bcast`].
 pub unsafe fn scatterv(
-    place: &Place,
+    place: &Place<'_>,
     send: Option<Pieces<'_>>,
     recv: Option<Items<'_>>,
     root: i32,
@@ -238,7 +255,7 @@ pub unsafe fn scatterv(
 }
 
 unsafe fn scatter_any(
-    place: &Place,
+    place: &Place<'_>,
     send: Option<Pieces<'_>>,
     recv: Option<Items<'_>>,
     root: i32,
@@ -246,8 +263,8 @@ unsafe fn scatter_any(
 ) -> Outcome<Plan> {
     let root = place.root(root)?;
     let (at_root, me, in_place) = (place.is_root(root), place.rank as usize, recv.is_none());
-    let mut schedule = Schedule::new();
-    let out = &mut schedule;
+    let mut work = Work::take();
+    let out = &mut work.schedule;
     let into = match recv {
         _ if place.is_inter() && !matches!(root, Root::Remote(_)) => Side::nothing(),
         Some(items) => Side::one(items)?.stored(),
@@ -265,16 +282,16 @@ unsafe fn scatter_any(
     match (place.inter(), root) {
         (Some(inter), _) => inter::scatterv(&inter, into.len(), from.blocks(), root, out),
         (None, Root::Remote(root)) if listed => {
-            coll::scatterv(&place.shape, into.len(), from.blocks(), root, in_place, out);
+            coll::scatterv(place.shape, into.len(), from.blocks(), root, in_place, out);
         }
         (None, Root::Remote(root)) => {
             let block = if at_root { from.block(me) } else { into.len() };
-            coll::scatter(&place.shape, block, root, in_place, out);
+            coll::scatter(place.shape, block, root, in_place, out);
         }
         (None, _) => {}
     }
     // SAFETY: by the contract of this function.
-    Ok(unsafe { Plan::new(place, schedule, from, into, None) })
+    Ok(unsafe { Plan::new(place, work, from, into, None) })
 }
 
 /// `MPI_Allgather` and `MPI_Allgatherv`: which one, `recv` says.
@@ -284,10 +301,14 @@ unsafe fn scatter_any(
 ///
 /// # Safety
 /// As for [`bcast`].
-pub unsafe fn allgather(place: &Place, send: Option<Items<'_>>, recv: Pieces<'_>) -> Outcome<Plan> {
+pub unsafe fn allgather(
+    place: &Place<'_>,
+    send: Option<Items<'_>>,
+    recv: Pieces<'_>,
+) -> Outcome<Plan> {
     let (me, in_place) = (place.rank as usize, send.is_none());
-    let mut schedule = Schedule::new();
-    let out = &mut schedule;
+    let mut work = Work::take();
+    let out = &mut work.schedule;
     let mut into = Side::of(&recv, place.peers())?.stored();
     let from = match send {
         Some(items) => Side::one(items)?.loaded(),
@@ -302,11 +323,11 @@ pub unsafe fn allgather(place: &Place, send: Option<Items<'_>>, recv: Pieces<'_>
     check_apart(&from, &into)?;
     match (place.inter(), into.equal()) {
         (Some(inter), _) => inter::allgatherv(&inter, from.len(), into.blocks(), out),
-        (None, Some(block)) => coll::allgather(&place.shape, block, in_place, out),
-        (None, None) => coll::allgatherv(&place.shape, into.blocks(), in_place, out),
+        (None, Some(block)) => coll::allgather(place.shape, block, in_place, out),
+        (None, None) => coll::allgatherv(place.shape, into.blocks(), in_place, out),
     }
     // SAFETY: by the contract of this function.
-    Ok(unsafe { Plan::new(place, schedule, from, into, None) })
+    Ok(unsafe { Plan::new(place, work, from, into, None) })
 }
 
 /// `MPI_Alltoall`, `MPI_Alltoallv` and `MPI_Alltoallw`: which one, the sides say.
@@ -316,10 +337,14 @@ pub unsafe fn allgather(place: &Place, send: Option<Items<'_>>, recv: Pieces<'_>
 ///
 /// # Safety
 /// As for [`bcast`].
-pub unsafe fn alltoall(place: &Place, send: Option<Pieces<'_>>, recv: Pieces<'_>) -> Outcome<Plan> {
+pub unsafe fn alltoall(
+    place: &Place<'_>,
+    send: Option<Pieces<'_>>,
+    recv: Pieces<'_>,
+) -> Outcome<Plan> {
     let (me, in_place) = (place.rank as usize, send.is_none());
-    let mut schedule = Schedule::new();
-    let out = &mut schedule;
+    let mut work = Work::take();
+    let out = &mut work.schedule;
     let mut into = Side::of(&recv, place.peers())?.stored();
     let from = match send {
         Some(pieces) => Side::of(&pieces, place.peers())?.loaded(),
@@ -334,13 +359,13 @@ pub unsafe fn alltoall(place: &Place, send: Option<Pieces<'_>>, recv: Pieces<'_>
     check_apart(&from, &into)?;
     match (place.inter(), into.equal()) {
         (Some(inter), _) => inter::alltoallv(&inter, from.blocks(), into.blocks(), out),
-        (None, Some(block)) => coll::alltoall(&place.shape, block, in_place, out),
+        (None, Some(block)) => coll::alltoall(place.shape, block, in_place, out),
         (None, None) => {
-            coll::alltoallv(&place.shape, from.blocks(), into.blocks(), in_place, out);
+            coll::alltoallv(place.shape, from.blocks(), into.blocks(), in_place, out);
         }
     }
     // SAFETY: by the contract of this function.
-    Ok(unsafe { Plan::new(place, schedule, from, into, None) })
+    Ok(unsafe { Plan::new(place, work, from, into, None) })
 }
 
 /// `MPI_Neighbor_allgather` and `MPI_Neighbor_allgatherv`.
@@ -351,7 +376,7 @@ pub unsafe fn alltoall(place: &Place, send: Option<Pieces<'_>>, recv: Pieces<'_>
 /// # Safety
 /// As for [`bcast`].
 pub unsafe fn neighbor_allgather(
-    place: &Place,
+    place: &Place<'_>,
     send: Items<'_>,
     recv: Pieces<'_>,
 ) -> Outcome<Plan> {
@@ -359,11 +384,11 @@ pub unsafe fn neighbor_allgather(
     let into = hood.receives(&recv)?;
     let from = Side::one(send)?.loaded();
     check_apart(&from, &into)?;
-    let mut schedule = Schedule::new();
+    let mut work = Work::take();
     let neighbors = hood.of(place.rank);
-    neighbor::allgatherv(&neighbors, from.len(), into.blocks(), &mut schedule);
+    neighbor::allgatherv(&neighbors, from.len(), into.blocks(), &mut work.schedule);
     // SAFETY: by the contract of this function.
-    Ok(unsafe { Plan::new(place, schedule, from, into, None) })
+    Ok(unsafe { Plan::new(place, work, from, into, None) })
 }
 
 /// `MPI_Neighbor_alltoall`, `MPI_Neighbor_alltoallv` and `MPI_Neighbor_alltoallw`.
@@ -374,7 +399,7 @@ pub unsafe fn neighbor_allgather(
 /// # Safety
 /// As for [`bcast`].
 pub unsafe fn neighbor_alltoall(
-    place: &Place,
+    place: &Place<'_>,
     send: Pieces<'_>,
     recv: Pieces<'_>,
 ) -> Outcome<Plan> {
@@ -382,11 +407,11 @@ pub unsafe fn neighbor_alltoall(
     let into = hood.receives(&recv)?;
     let from = Side::of(&send, hood.destinations.len())?.loaded();
     check_apart(&from, &into)?;
-    let mut schedule = Schedule::new();
+    let mut work = Work::take();
     let neighbors = hood.of(place.rank);
-    neighbor::alltoallv(&neighbors, from.blocks(), into.blocks(), &mut schedule);
+    neighbor::alltoallv(&neighbors, from.blocks(), into.blocks(), &mut work.schedule);
     // SAFETY: by the contract of this function.
-    Ok(unsafe { Plan::new(place, schedule, from, into, None) })
+    Ok(unsafe { Plan::new(place, work, from, into, None) })
 }
 
 impl Neighborhood {

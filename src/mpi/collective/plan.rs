@@ -4,20 +4,21 @@
 use std::sync::Arc;
 
 use super::sides::Side;
-use crate::coll::{Schedule, Shape};
+use crate::coll::Shape;
 use crate::mpi::Error;
 use crate::mpi::failure::{Class, Failure, Outcome, fail};
-use crate::mpi::running::{Combine, Route, Running};
+use crate::mpi::op::Combine;
+use crate::mpi::running::{Route, Running, Work};
 use crate::progress::Engine;
 use crate::proto;
 
-/// What a plan needs of the communicator.
-#[derive(Clone, Debug)]
-pub struct Place {
+/// What a plan needs of the communicator, which lends it.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
     /// The local group by host, as this rank sees it.
-    pub shape: Arc<Shape>,
+    pub shape: &'a Shape,
     /// World ranks: the local group, then the remote one if this is an intercommunicator.
-    pub group: Arc<[u32]>,
+    pub group: &'a Arc<[u32]>,
     /// Ranks of the local group.
     pub local_size: u32,
     /// This rank in the local group.
@@ -27,7 +28,7 @@ pub struct Place {
     /// Tag of this call: the same at all ranks, and of no other call that may be under way.
     pub tag: i32,
     /// Neighbors in the virtual topology, if there is one.
-    pub neighbors: Option<Arc<Neighborhood>>,
+    pub neighbors: Option<&'a Neighborhood>,
 }
 
 /// The neighbors of a rank in a virtual topology.
@@ -41,7 +42,7 @@ pub struct Neighborhood {
     pub grid: bool,
 }
 
-impl Place {
+impl<'a> Place<'a> {
     /// Whether this is an intercommunicator.
     #[must_use]
     pub fn is_inter(&self) -> bool {
@@ -59,8 +60,8 @@ impl Place {
         (if self.is_inter() { self.remote_size() } else { self.local_size }) as usize
     }
 
-    pub(super) fn neighborhood(&self) -> Outcome<&Neighborhood> {
-        match &self.neighbors {
+    pub(super) fn neighborhood(&self) -> Outcome<&'a Neighborhood> {
+        match self.neighbors {
             Some(neighbors) => Ok(neighbors),
             None => fail(
                 Class::Topology,
@@ -70,9 +71,14 @@ impl Place {
     }
 }
 
-/// A collective call, ready to run.
+/// A collective call, ready to run. None when nothing is to be done: no message, no copy, nothing in
+/// staging.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Plan(Option<Steps>);
+
+/// What is to be done.
+#[derive(Debug)]
+struct Steps {
     running: Running,
     send: Side,
     recv: Side,
@@ -86,25 +92,87 @@ unsafe impl Send for Plan {}
 impl Plan {
     /// # Safety
     /// Until the plan is over or abandoned, the buffers of both sides stay as [`Running::new`] asks for.
+    #[inline]
     pub(super) unsafe fn new(
-        place: &Place,
-        schedule: Schedule,
+        place: &Place<'_>,
+        work: Work,
         send: Side,
         recv: Side,
         combine: Option<Combine>,
     ) -> Self {
+        if work.schedule.steps.is_empty() && recv.is_plain() {
+            work.keep();
+            return Self::nothing();
+        }
         let route =
-            Route { group: Arc::clone(&place.group), context: place.context, tag: place.tag };
+            Route { group: Arc::clone(place.group), context: place.context, tag: place.tag };
         let (from, into) = (send.range(), recv.range());
         let from = (from.0.cast_const(), from.1);
         // SAFETY: by the contract of this function; staging is owned by the plan.
-        let running = unsafe { Running::new(schedule, route, from, into, combine) };
-        Self { running, send, recv, loaded: false, stored: false }
+        let running = unsafe { Running::new(work, route, from, into, combine) };
+        Self(Some(Steps { running, send, recv, loaded: false, stored: false }))
+    }
+
+    /// The plan of a call in which nothing is to be done.
+    #[inline]
+    pub(super) fn nothing() -> Self {
+        Self(None)
     }
 
     /// Goes on as far as possible; never waits, and leaves progress to the caller. The outcome when all is
     /// done.
     pub fn advance(&mut self, engine: &mut Engine) -> Option<Outcome<()>> {
+        match &mut self.0 {
+            Some(steps) => steps.advance(engine),
+            None => Some(Ok(())),
+        }
+    }
+
+    /// Advances until all is done.
+    ///
+    /// # Errors
+    /// Those of its messages: `Truncate` when the ranks' counts do not fit, `ProcAborted` when one is gone.
+    pub fn wait(&mut self, engine: &mut Engine) -> Outcome<()> {
+        if let Some(outcome) = self.advance(engine) {
+            return outcome;
+        }
+        engine.wait_until(|engine| self.advance(engine))
+    }
+
+    /// Whether nothing is to be done.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether all is done, and the outcome was given.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(|steps| steps.loaded && steps.stored)
+    }
+
+    /// Makes it ready to run once more, with what is in the buffers when it is advanced next.
+    pub fn restart(&mut self) {
+        if let Some(steps) = &mut self.0 {
+            steps.running.restart();
+            steps.loaded = false;
+            steps.stored = false;
+        }
+    }
+
+    /// Gives it up: the buffers are used no more. Other ranks may wait for ever.
+    pub fn abandon(&mut self, engine: &mut Engine) {
+        if let Some(steps) = &mut self.0 {
+            steps.running.abandon(engine);
+            steps.loaded = true;
+            steps.stored = true;
+        }
+    }
+}
+
+impl Steps {
+    fn advance(&mut self, engine: &mut Engine) -> Option<Outcome<()>> {
         if !self.loaded {
             self.loaded = true;
             self.send.load();
@@ -119,40 +187,9 @@ impl Plan {
         }
         Some(outcome.map_err(failure))
     }
-
-    /// Advances until all is done.
-    ///
-    /// # Errors
-    /// Those of its messages: `Truncate` when the ranks' counts do not fit, `ProcAborted` when one is gone.
-    pub fn wait(&mut self, engine: &mut Engine) -> Outcome<()> {
-        if let Some(outcome) = self.advance(engine) {
-            return outcome;
-        }
-        engine.wait_until(|engine| self.advance(engine))
-    }
-
-    /// Whether all is done, and the outcome was given.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.loaded && self.stored
-    }
-
-    /// Makes it ready to run once more, with what is in the buffers when it is advanced next.
-    pub fn restart(&mut self) {
-        self.running.restart();
-        self.loaded = false;
-        self.stored = false;
-    }
-
-    /// Gives it up: the buffers are used no more. Other ranks may wait for ever.
-    pub fn abandon(&mut self, engine: &mut Engine) {
-        self.running.abandon(engine);
-        self.loaded = true;
-        self.stored = true;
-    }
 }
 
-impl Drop for Plan {
+impl Drop for Steps {
     /// Staging that a message may still use is never given back.
     fn drop(&mut self) {
         if self.loaded && !self.running.is_over() {

@@ -3,10 +3,11 @@
 use super::moves::{check_apart, refuse_in_place};
 use super::plan::{Place, Plan};
 use super::sides::{Items, Side};
-use crate::coll::{self, Counts, Operands, Root, Schedule, inter};
+use crate::coll::{self, Counts, Operands, Root, inter};
 use crate::mpi::datatype::Datatype;
 use crate::mpi::failure::{Class, Outcome, fail};
 use crate::mpi::op::{Op, Slots};
+use crate::mpi::running::Work;
 
 /// The vectors of one rank in a reduction.
 #[derive(Clone, Copy, Debug)]
@@ -23,15 +24,16 @@ pub struct Vectors<'a> {
 
 /// A reduction being made ready.
 struct Call<'a> {
-    place: &'a Place,
+    place: &'a Place<'a>,
     vectors: Vectors<'a>,
     slots: Slots,
     operands: Operands,
-    schedule: Schedule,
+    work: Work,
 }
 
 impl<'a> Call<'a> {
-    fn new(place: &'a Place, vectors: Vectors<'a>, count: i64) -> Outcome<Self> {
+    #[inline]
+    fn new(place: &'a Place<'a>, vectors: Vectors<'a>, count: i64) -> Outcome<Self> {
         if count < 0 {
             return fail(Class::Count, format!("the count {count} is negative"));
         }
@@ -48,15 +50,17 @@ impl<'a> Call<'a> {
         if vectors.send.is_none() && place.is_inter() {
             return refuse_in_place(place);
         }
-        Ok(Self { place, vectors, slots, operands, schedule: Schedule::new() })
+        Ok(Self { place, vectors, slots, operands, work: Work::take() })
     }
 
+    #[inline]
     fn side(&self, base: *mut u8, bytes: usize) -> Outcome<Side> {
         let count = (bytes / self.slots.bytes) as i64;
         Side::vector(Items { base, count, datatype: self.vectors.datatype }, self.slots)
     }
 
     /// The operand's side; none in place.
+    #[inline]
     fn send(&self) -> Outcome<Side> {
         match self.vectors.send {
             Some(base) => Ok(self.side(base.cast_mut(), self.operands.bytes)?.loaded()),
@@ -65,6 +69,7 @@ impl<'a> Call<'a> {
     }
 
     /// The side of a result of `bytes` bytes, which in place holds the whole operand before.
+    #[inline]
     fn recv(&self, bytes: usize) -> Outcome<Side> {
         if self.operands.in_place {
             let whole = self.side(self.vectors.recv, self.operands.bytes)?;
@@ -75,11 +80,12 @@ impl<'a> Call<'a> {
 
     /// # Safety
     /// As for [`reduce`].
+    #[inline]
     unsafe fn plan(self, send: Side, recv: Side) -> Outcome<Plan> {
         check_apart(&send, &recv)?;
         let combine = self.vectors.op.combiner(self.vectors.datatype)?;
         // SAFETY: by the contract of this function.
-        Ok(unsafe { Plan::new(self.place, self.schedule, send, recv, Some(combine)) })
+        Ok(unsafe { Plan::new(self.place, self.work, send, recv, Some(combine)) })
     }
 }
 
@@ -91,7 +97,12 @@ impl<'a> Call<'a> {
 /// # Safety
 /// Until the plan is over or abandoned, and again in each run, the operand is readable and unchanged and the
 /// room for the result writable and used by nobody else.
-pub unsafe fn reduce(place: &Place, vectors: Vectors<'_>, count: i64, root: i32) -> Outcome<Plan> {
+pub unsafe fn reduce(
+    place: &Place<'_>,
+    vectors: Vectors<'_>,
+    count: i64,
+    root: i32,
+) -> Outcome<Plan> {
     let root = place.root(root)?;
     let at_root = place.is_root(root);
     if vectors.send.is_none() && !at_root && root != Root::Nobody {
@@ -104,9 +115,9 @@ pub unsafe fn reduce(place: &Place, vectors: Vectors<'_>, count: i64, root: i32)
     let send = if takes_part { call.send()? } else { Side::nothing() };
     let recv = if at_root { call.recv(call.operands.bytes)? } else { Side::nothing() };
     match (place.inter(), root) {
-        (Some(inter), root) => inter::reduce(&inter, call.operands, root, &mut call.schedule),
+        (Some(inter), root) => inter::reduce(&inter, call.operands, root, &mut call.work.schedule),
         (None, Root::Remote(root)) => {
-            coll::reduce(&place.shape, call.operands, root, &mut call.schedule);
+            coll::reduce(place.shape, call.operands, root, &mut call.work.schedule);
         }
         (None, _) => {}
     }
@@ -121,12 +132,13 @@ pub unsafe fn reduce(place: &Place, vectors: Vectors<'_>, count: i64, root: i32)
 ///
 /// # Safety
 /// As for [`reduce`].
-pub unsafe fn allreduce(place: &Place, vectors: Vectors<'_>, count: i64) -> Outcome<Plan> {
+#[inline]
+pub unsafe fn allreduce(place: &Place<'_>, vectors: Vectors<'_>, count: i64) -> Outcome<Plan> {
     let mut call = Call::new(place, vectors, count)?;
     let (send, recv) = (call.send()?, call.recv(call.operands.bytes)?);
     match place.inter() {
-        Some(inter) => inter::allreduce(&inter, call.operands, &mut call.schedule),
-        None => coll::allreduce(&place.shape, call.operands, &mut call.schedule),
+        Some(inter) => inter::allreduce(&inter, call.operands, &mut call.work.schedule),
+        None => coll::allreduce(place.shape, call.operands, &mut call.work.schedule),
     }
     // SAFETY: by the contract of this function.
     unsafe { call.plan(send, recv) }
@@ -139,7 +151,11 @@ pub unsafe fn allreduce(place: &Place, vectors: Vectors<'_>, count: i64) -> Outc
 ///
 /// # Safety
 /// As for [`reduce`].
-pub unsafe fn reduce_scatter(place: &Place, vectors: Vectors<'_>, counts: &[i64]) -> Outcome<Plan> {
+pub unsafe fn reduce_scatter(
+    place: &Place<'_>,
+    vectors: Vectors<'_>,
+    counts: &[i64],
+) -> Outcome<Plan> {
     let size = place.local_size as usize;
     if counts.len() < size {
         let found = counts.len();
@@ -166,7 +182,7 @@ pub unsafe fn reduce_scatter(place: &Place, vectors: Vectors<'_>, counts: &[i64]
 /// # Safety
 /// As for [`reduce`].
 pub unsafe fn reduce_scatter_block(
-    place: &Place,
+    place: &Place<'_>,
     vectors: Vectors<'_>,
     count: i64,
 ) -> Outcome<Plan> {
@@ -186,17 +202,17 @@ unsafe fn scattered(mut call: Call<'_>, counts: Counts<'_>, own: usize) -> Outco
     let recv = recv.stored_first(own);
     match place.inter() {
         Some(inter) => {
-            inter::reduce_scatter(&inter, call.operands, counts, &mut call.schedule);
+            inter::reduce_scatter(&inter, call.operands, counts, &mut call.work.schedule);
         }
         None => {
-            coll::reduce_scatter(&place.shape, call.operands, counts, &mut call.schedule);
+            coll::reduce_scatter(place.shape, call.operands, counts, &mut call.work.schedule);
         }
     }
     // SAFETY: by the contract of this function.
     unsafe { call.plan(send, recv) }
 }
 
-fn refuse_inter(place: &Place) -> Outcome<()> {
+fn refuse_inter(place: &Place<'_>) -> Outcome<()> {
     if place.is_inter() {
         return fail(Class::Comm, "an intercommunicator has no order of ranks to scan in");
     }
@@ -210,11 +226,11 @@ fn refuse_inter(place: &Place) -> Outcome<()> {
 ///
 /// # Safety
 /// As for [`reduce`].
-pub unsafe fn scan(place: &Place, vectors: Vectors<'_>, count: i64) -> Outcome<Plan> {
+pub unsafe fn scan(place: &Place<'_>, vectors: Vectors<'_>, count: i64) -> Outcome<Plan> {
     refuse_inter(place)?;
     let mut call = Call::new(place, vectors, count)?;
     let (send, recv) = (call.send()?, call.recv(call.operands.bytes)?);
-    coll::scan(&place.shape, call.operands, &mut call.schedule);
+    coll::scan(place.shape, call.operands, &mut call.work.schedule);
     // SAFETY: by the contract of this function.
     unsafe { call.plan(send, recv) }
 }
@@ -226,7 +242,7 @@ pub unsafe fn scan(place: &Place, vectors: Vectors<'_>, count: i64) -> Outcome<P
 ///
 /// # Safety
 /// As for [`reduce`].
-pub unsafe fn exscan(place: &Place, vectors: Vectors<'_>, count: i64) -> Outcome<Plan> {
+pub unsafe fn exscan(place: &Place<'_>, vectors: Vectors<'_>, count: i64) -> Outcome<Plan> {
     refuse_inter(place)?;
     let mut call = Call::new(place, vectors, count)?;
     let send = call.send()?;
@@ -237,7 +253,7 @@ pub unsafe fn exscan(place: &Place, vectors: Vectors<'_>, count: i64) -> Outcome
     };
     // In place, rank 0 gives its vector although it takes none.
     let recv = if place.rank == 0 { recv.loaded() } else { recv };
-    coll::exscan(&place.shape, call.operands, &mut call.schedule);
+    coll::exscan(place.shape, call.operands, &mut call.work.schedule);
     // SAFETY: by the contract of this function.
     unsafe { call.plan(send, recv) }
 }

@@ -56,10 +56,17 @@ struct Line([u8; 64]);
 pub(super) struct Side {
     base: *mut u8,
     len: usize,
-    counts: Vec<usize>,
-    displs: Vec<usize>,
     /// The length of the blocks, if they lie one after the other and are equal.
     equal: Option<usize>,
+    /// What one run of bytes does not need.
+    apart: Option<Box<Apart>>,
+}
+
+/// What a side needs whose blocks are listed, or go through staging.
+#[derive(Debug, Default)]
+struct Apart {
+    counts: Vec<usize>,
+    displs: Vec<usize>,
     stage: Vec<Line>,
     parts: Vec<Part>,
 }
@@ -82,7 +89,8 @@ struct Part {
 
 impl<'a> Items<'a> {
     /// Checks what can be checked of any buffer; gives the bytes of its data.
-    fn check(&self) -> Outcome<usize> {
+    #[inline]
+    pub(super) fn check(&self) -> Outcome<usize> {
         if !self.datatype.is_committed() {
             return fail(
                 Class::Type,
@@ -100,6 +108,7 @@ impl<'a> Items<'a> {
     }
 
     /// The run of bytes that they are, if they are one.
+    #[inline]
     fn run(&self) -> Option<*mut u8> {
         let (at, _) = self.datatype.run(self.count)?;
         Some(self.base.wrapping_offset(at as isize))
@@ -144,10 +153,9 @@ impl<'a> Pieces<'a> {
 
 impl Side {
     /// No buffer.
+    #[inline]
     pub(super) fn nothing() -> Self {
-        let base = std::ptr::null_mut();
-        let (counts, displs) = (Vec::new(), Vec::new());
-        Self { base, len: 0, counts, displs, equal: None, stage: Vec::new(), parts: Vec::new() }
+        Self { base: std::ptr::null_mut(), len: 0, equal: None, apart: None }
     }
 
     /// One block.
@@ -185,40 +193,45 @@ impl Side {
     fn direct(counts: Vec<usize>, runs: &[*mut u8]) -> Self {
         let used = || runs.iter().zip(&counts).filter(|(_, len)| **len > 0);
         let Some(base) = used().map(|(at, _)| at.addr()).min() else {
-            return Self { displs: vec![0; counts.len()], counts, ..Self::nothing() };
+            return Self::nothing().listed(vec![0; counts.len()], counts);
         };
         let end = used().map(|(at, len)| at.addr() + len).max().unwrap_or(base);
         let lowest = used().map(|(at, _)| *at).find(|at| at.addr() == base);
         let displ = |(at, len): (&*mut u8, &usize)| if *len > 0 { at.addr() - base } else { 0 };
         let displs = runs.iter().zip(&counts).map(displ).collect();
         let base_at = lowest.unwrap_or(std::ptr::null_mut());
-        Self { base: base_at, len: end - base, counts, displs, ..Self::nothing() }
+        Self { base: base_at, len: end - base, ..Self::nothing() }.listed(displs, counts)
+    }
+
+    fn listed(mut self, displs: Vec<usize>, counts: Vec<usize>) -> Self {
+        let apart = self.apart.get_or_insert_default();
+        (apart.displs, apart.counts) = (displs, counts);
+        self
     }
 
     /// Blocks packed one after the other.
     fn packed(counts: Vec<usize>, blocks: &[Items<'_>]) -> Self {
-        let mut side = Self::nothing();
+        let (mut displs, mut parts, mut end) = (Vec::new(), Vec::new(), 0);
         for (items, &len) in blocks.iter().zip(&counts) {
-            side.displs.push(side.len);
-            side.parts.push(Part {
+            displs.push(end);
+            parts.push(Part {
                 base: items.base,
                 count: items.count as usize,
                 datatype: items.datatype.clone(),
-                at: side.len,
+                at: end,
                 len,
                 slots: None,
                 load: false,
                 store: false,
                 stored: usize::MAX,
             });
-            side.len += len;
+            end += len;
         }
-        side.counts = counts;
-        side.allocate();
-        side
+        Self::staged(end, parts).listed(displs, counts)
     }
 
     /// A vector that is reduced: one slot for each item.
+    #[inline]
     pub(super) fn vector(items: Items<'_>, slots: Slots) -> Outcome<Self> {
         items.check()?;
         let count = items.count as usize;
@@ -241,31 +254,42 @@ impl Side {
             store: false,
             stored: usize::MAX,
         };
-        let mut side = Self { len, equal: Some(len), parts: vec![part], ..Self::nothing() };
-        side.allocate();
-        Ok(side)
+        Ok(Self { equal: Some(len), ..Self::staged(len, vec![part]) })
     }
 
-    fn allocate(&mut self) {
-        self.stage = vec![Line([0; 64]); self.len.div_ceil(64)];
-        self.base = self.stage.as_mut_ptr().cast();
+    /// These parts of `len` bytes of staging.
+    fn staged(len: usize, parts: Vec<Part>) -> Self {
+        let mut stage = vec![Line([0; 64]); len.div_ceil(64)];
+        let base = stage.as_mut_ptr().cast();
+        let apart = Apart { stage, parts, ..Apart::default() };
+        Self { base, len, equal: None, apart: Some(Box::new(apart)) }
+    }
+
+    fn parts(&self) -> &[Part] {
+        self.apart.as_ref().map_or(&[], |apart| &apart.parts)
+    }
+
+    fn parts_mut(&mut self) -> &mut [Part] {
+        self.apart.as_mut().map_or(&mut [], |apart| &mut apart.parts)
     }
 
     /// Staging is filled from the buffer before the collective begins.
+    #[inline]
     pub(super) fn loaded(mut self) -> Self {
-        self.parts.iter_mut().for_each(|part| part.load = true);
+        self.parts_mut().iter_mut().for_each(|part| part.load = true);
         self
     }
 
     /// The buffer is filled from staging when the collective is over.
+    #[inline]
     pub(super) fn stored(mut self) -> Self {
-        self.parts.iter_mut().for_each(|part| part.store = true);
+        self.parts_mut().iter_mut().for_each(|part| part.store = true);
         self
     }
 
     /// The block of this peer stays as it is.
     pub(super) fn except(mut self, peer: usize) -> Self {
-        if let Some(part) = self.parts.get_mut(peer) {
+        if let Some(part) = self.parts_mut().get_mut(peer) {
             (part.load, part.store) = (false, false);
         }
         self
@@ -273,7 +297,7 @@ impl Side {
 
     /// Only this many items of the vector are written back.
     pub(super) fn stored_first(mut self, count: usize) -> Self {
-        self.parts.iter_mut().for_each(|part| part.stored = part.stored.min(count));
+        self.parts_mut().iter_mut().for_each(|part| part.stored = part.stored.min(count));
         self
     }
 
@@ -288,15 +312,17 @@ impl Side {
 
     /// Where each peer's block lies.
     pub(super) fn blocks(&self) -> Blocks<'_> {
-        match self.equal {
-            Some(len) => Blocks::Equal(len),
-            None => Blocks::Listed { counts: &self.counts, displs: &self.displs },
+        match (self.equal, &self.apart) {
+            (Some(len), _) => Blocks::Equal(len),
+            (None, Some(apart)) => Blocks::Listed { counts: &apart.counts, displs: &apart.displs },
+            (None, None) => Blocks::Listed { counts: &[], displs: &[] },
         }
     }
 
     /// Bytes of a peer's block.
     pub(super) fn block(&self, peer: usize) -> usize {
-        self.equal.unwrap_or_else(|| self.counts.get(peer).copied().unwrap_or(0))
+        let listed = || self.apart.as_ref()?.counts.get(peer).copied();
+        self.equal.or_else(listed).unwrap_or(0)
     }
 
     /// Bytes of each block, if they are equal and one after the other.
@@ -304,9 +330,15 @@ impl Side {
         self.equal
     }
 
+    /// Whether there is no staging to be written back.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.apart.is_none()
+    }
+
     /// Whether two sides used in place are one run each and have bytes in common.
     pub(super) fn overlaps(&self, other: &Side) -> bool {
-        let plain = |side: &Side| side.equal.is_some() && side.parts.is_empty() && side.len > 0;
+        let plain = |side: &Side| side.equal.is_some() && side.parts().is_empty() && side.len > 0;
         let end = |side: &Side| side.base.addr() + side.len;
         plain(self)
             && plain(other)
@@ -316,21 +348,23 @@ impl Side {
 
     /// Copies from the buffer into the staging.
     pub(super) fn load(&mut self) {
-        for part in self.parts.iter().filter(|part| part.load) {
+        for part in self.parts().iter().filter(|part| part.load) {
             part.load(self.base.wrapping_add(part.at));
         }
     }
 
     /// Copies from the staging into the buffer.
     pub(super) fn store(&mut self) {
-        for part in self.parts.iter().filter(|part| part.store) {
+        for part in self.parts().iter().filter(|part| part.store) {
             part.store(self.base.wrapping_add(part.at));
         }
     }
 
     /// Never gives the staging back.
     pub(super) fn leak(&mut self) {
-        std::mem::forget(std::mem::take(&mut self.stage));
+        if let Some(apart) = &mut self.apart {
+            std::mem::forget(std::mem::take(&mut apart.stage));
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! Plans in jobs of threads, with items in one run and in pieces, against what the standard says each rank
 //! gets.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::coll::Shape;
 use crate::config::Config;
@@ -34,12 +32,17 @@ fn job(n: u32, body: impl Fn(&Communicator) + Sync) {
     });
 }
 
+/// A communicator would lend it.
+fn lent<T>(it: T) -> &'static T {
+    Box::leak(Box::new(it))
+}
+
 /// The whole world.
-fn whole(world: &Communicator) -> Place {
+fn whole(world: &Communicator) -> Place<'static> {
     let size = world.size();
     Place {
-        shape: Arc::new(Shape::new(world.rank(), &vec![0; size as usize], None)),
-        group: (0..size).collect(),
+        shape: lent(Shape::new(world.rank(), &vec![0; size as usize], None)),
+        group: lent((0..size).collect()),
         local_size: size,
         rank: world.rank(),
         context: 0x4000,
@@ -49,15 +52,15 @@ fn whole(world: &Communicator) -> Place {
 }
 
 /// Two groups: the first `first` ranks, and the others.
-fn halves(world: &Communicator, first: u32) -> Place {
+fn halves(world: &Communicator, first: u32) -> Place<'static> {
     let (rank, size) = (world.rank(), world.size());
     let (local, remote) =
         if rank < first { (0..first, first..size) } else { (first..size, 0..first) };
     let local_size = local.len() as u32;
     Place {
-        shape: Arc::new(Shape::new(rank - local.start, &vec![0; local.len()], None)),
+        shape: lent(Shape::new(rank - local.start, &vec![0; local.len()], None)),
         rank: rank - local.start,
-        group: local.chain(remote).collect(),
+        group: lent(local.chain(remote).collect()),
         local_size,
         ..whole(world)
     }

@@ -81,16 +81,13 @@ struct Parts {
     contents: Contents,
 }
 
-static PREDEFINED: LazyLock<Vec<Datatype>> =
-    LazyLock::new(|| Basic::ALL.iter().map(|&basic| construct::predefined(basic)).collect());
-
-/// Places in [`PREDEFINED`] by handle, from the first handle on.
-static PLACES: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut places = vec![0; LAST - FIRST + 1];
-    for (at, basic) in Basic::ALL.iter().enumerate() {
-        places[basic.handle() - FIRST] = at as u8;
+/// Predefined types by handle, from the first handle on; none where a handle is no type.
+static PREDEFINED: LazyLock<Vec<Option<Datatype>>> = LazyLock::new(|| {
+    let mut all = vec![None; LAST - FIRST + 1];
+    for &basic in Basic::ALL {
+        all[basic.handle() - FIRST] = Some(construct::predefined(basic));
     }
-    places
+    all
 });
 const FIRST: usize = Basic::Aint as usize;
 const LAST: usize = Basic::Complex32 as usize;
@@ -106,7 +103,17 @@ impl Datatype {
     #[inline]
     #[must_use]
     pub fn predefined(basic: Basic) -> &'static Self {
-        &PREDEFINED[usize::from(PLACES[basic.handle() - FIRST])]
+        match Self::by_handle(basic.handle()) {
+            Some(datatype) => datatype,
+            None => unreachable!("{basic:?} is a type without a place"),
+        }
+    }
+
+    /// The predefined type of this handle of the standard ABI.
+    #[inline]
+    #[must_use]
+    pub fn by_handle(handle: usize) -> Option<&'static Self> {
+        PREDEFINED.get(handle.wrapping_sub(FIRST))?.as_ref()
     }
 
     fn new(parts: Parts) -> Outcome<Self> {
@@ -233,13 +240,18 @@ impl Datatype {
     /// The one run of bytes that `count` items are, as distance from the buffer's address and
     /// length. More than [`Datatype::is_dense`] knows: a single item may be one run although its
     /// neighbours are not beside it.
+    #[inline]
     #[must_use]
     pub fn run(&self, count: i64) -> Option<(i64, i64)> {
-        let size = self.size();
         if self.0.dense {
-            return size.checked_mul(count).map(|len| (self.0.lb, len));
+            return self.size().checked_mul(count).map(|len| (self.0.lb, len));
         }
-        if count == 0 || size == 0 {
+        self.run_of_pieces(count)
+    }
+
+    /// The same for a type whose items are not dense.
+    fn run_of_pieces(&self, count: i64) -> Option<(i64, i64)> {
+        if count == 0 || self.size() == 0 {
             return Some((0, 0));
         }
         let (at, len) = self.0.shape.run()?;

@@ -1,6 +1,7 @@
 //! Reduction operations (MPI 5.0, 6.9): the predefined ones on every type that the standard allows, and
 //! those of applications.
 
+mod combine;
 mod extended;
 mod half;
 mod kernels;
@@ -12,12 +13,12 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+pub use combine::Combine;
 pub use kernels::{Kernel, kernel};
 pub use slots::Slots;
 
 use super::datatype::Datatype;
 use super::failure::{Class, Outcome, fail};
-use super::running::Combine;
 
 macro_rules! operations {
     ($($name:ident = $value:literal, $standard:literal;)*) => {
@@ -105,6 +106,7 @@ impl Op {
 
     /// Whether operands may change places (`MPI_Op_commutative`).
     #[must_use]
+    #[inline]
     pub fn commutes(&self) -> bool {
         match self {
             Op::Basic(op) => *op != BasicOp::Replace,
@@ -116,6 +118,7 @@ impl Op {
     ///
     /// # Errors
     /// Class `Op` when the operation is not defined for the type.
+    #[inline]
     pub fn combiner(&self, datatype: &Datatype) -> Outcome<Combine> {
         match self {
             Op::Basic(op) => {
@@ -123,14 +126,12 @@ impl Op {
                 let Some(kernel) = basic.and_then(|basic| kernel(*op, basic)) else {
                     return self.refuse(datatype);
                 };
-                let size = datatype.extent() as usize;
-                // SAFETY: schedules name ranges of whole items that do not overlap.
-                Ok(Arc::new(move |from, into, len, _| unsafe { kernel(from, into, len / size) }))
+                Ok(Combine::Kernel { kernel, size: datatype.extent() as usize })
             }
             Op::User(user) => {
                 let (user, datatype) = (Arc::clone(user), datatype.clone());
                 let slots = Slots::of(&datatype)?;
-                Ok(Arc::new(move |from, into, len, from_left| {
+                Ok(Combine::Function(Arc::new(move |from, into, len, from_left| {
                     if from_left || user.commutes {
                         return user.run(&datatype, slots, from, into, len);
                     }
@@ -142,7 +143,7 @@ impl Op {
                     user.run(&datatype, slots, into.cast_const(), aside, len);
                     // SAFETY: as above, back.
                     unsafe { std::ptr::copy_nonoverlapping(aside.cast_const(), into, len) };
-                }))
+                })))
             }
         }
     }

@@ -26,6 +26,7 @@ impl Slots {
     ///
     /// # Errors
     /// Class `Type` when an item spans more than memory has.
+    #[inline]
     pub fn of(datatype: &Datatype) -> Outcome<Self> {
         let (lb, extent) = (datatype.lb(), datatype.extent());
         let (data, span) = (datatype.true_lb(), datatype.true_extent());
@@ -43,6 +44,7 @@ impl Slots {
 
     /// Whether items in the application's own buffer lie so.
     #[must_use]
+    #[inline]
     pub fn direct(&self, datatype: &Datatype) -> bool {
         !self.apart && (datatype.is_dense() || datatype.basic().is_some())
     }

@@ -246,10 +246,10 @@ fn a_function_of_the_application_gets_the_left_operand_first_whichever_is_replac
     let combine = op.combiner(&Datatype::of(Basic::Int64)).unwrap();
     let (left, right) = ([10_i64, 20], [1_i64, 2]);
     let mut into = right;
-    combine(left.as_ptr().cast(), into.as_mut_ptr().cast(), 16, true);
+    combine.run(left.as_ptr().cast(), into.as_mut_ptr().cast(), 16, true);
     assert_eq!(into, [7, 14]);
     let mut into = left;
-    combine(right.as_ptr().cast(), into.as_mut_ptr().cast(), 16, false);
+    combine.run(right.as_ptr().cast(), into.as_mut_ptr().cast(), 16, false);
     assert_eq!(into, [7, 14]);
     assert_eq!(calls.lock().unwrap().iter().map(|call| call.2).collect::<Vec<_>>(), [2, 2]);
 }
@@ -279,7 +279,7 @@ fn items_that_overlap_their_neighbours_or_start_crooked_are_aligned_and_apart() 
             // SAFETY: as above.
             unsafe { value(into, i).write(i as i64) };
         }
-        combine(from.cast_const(), into, 3 * slots.bytes, true);
+        combine.run(from.cast_const(), into, 3 * slots.bytes, true);
         for i in 0..3 {
             // SAFETY: as above.
             assert_eq!(unsafe { value(into, i).read() }, 97 * i as i64, "{lb} {extent} {i}");

@@ -45,10 +45,11 @@ impl Comm {
     /// Where the next collective call takes place. Every call takes one, whether it succeeds or not,
     /// so that all ranks count alike.
     #[must_use]
-    pub fn place(&self) -> Place {
+    #[inline]
+    pub fn place(&self) -> Place<'_> {
         Place {
-            shape: Arc::clone(self.shape()),
-            group: Arc::clone(self.everyone()),
+            shape: self.shape(),
+            group: self.everyone(),
             local_size: self.size(),
             rank: self.rank(),
             context: self.context() + COLLECTIVE,
@@ -65,6 +66,9 @@ impl Process {
     /// The first failure of a message.
     #[inline]
     pub fn run_plan(&self, mut plan: Plan) -> Outcome<()> {
+        if plan.is_empty() {
+            return Ok(());
+        }
         self.until(|core| plan.advance(&mut core.engine))?
     }
 

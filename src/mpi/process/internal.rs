@@ -6,7 +6,7 @@ use super::Process;
 use crate::coll::{self, Buf, Schedule, Shape, Slice, Step};
 use crate::mpi::comm::{COLLECTIVE, Comm};
 use crate::mpi::failure::{Class, Failure, Outcome, fail};
-use crate::mpi::running::{Route, Running};
+use crate::mpi::running::{Route, Running, Work};
 
 /// Ranks that agree on something, and how their messages about it are told apart.
 pub(super) struct Circle {
@@ -16,10 +16,10 @@ pub(super) struct Circle {
 
 impl Circle {
     /// What all members run.
-    pub(super) fn schedule(&self, build: impl FnOnce(&Shape, &mut Schedule)) -> Schedule {
-        let mut schedule = Schedule::new();
-        build(&self.shape, &mut schedule);
-        schedule
+    pub(super) fn schedule(&self, build: impl FnOnce(&Shape, &mut Schedule)) -> Work {
+        let mut work = Work::take();
+        build(&self.shape, &mut work.schedule);
+        work
     }
 }
 
@@ -30,16 +30,10 @@ fn number(bytes: &[u8]) -> u64 {
 
 impl Process {
     /// Runs a schedule.
-    fn run_schedule(
-        &self,
-        schedule: Schedule,
-        route: Route,
-        send: &[u8],
-        recv: &mut [u8],
-    ) -> Outcome<()> {
+    fn run_schedule(&self, work: Work, route: Route, send: &[u8], recv: &mut [u8]) -> Outcome<()> {
         let (from, into) = ((send.as_ptr(), send.len()), (recv.as_mut_ptr(), recv.len()));
         // SAFETY: both are borrowed until it is over, below, and do not overlap.
-        let mut running = unsafe { Running::new(schedule, route, from, into, None) };
+        let mut running = unsafe { Running::new(work, route, from, into, None) };
         let outcome = self.until(|core| running.advance(&mut core.engine))?;
         outcome.map_err(Failure::from)
     }
@@ -53,11 +47,11 @@ impl Process {
         build: impl FnOnce(&Shape, &mut Schedule),
     ) -> Outcome<()> {
         let comm = comm.inside().map_or(comm, |inside| inside);
-        let mut schedule = Schedule::new();
-        build(comm.shape(), &mut schedule);
+        let mut work = Work::take();
+        build(comm.shape(), &mut work.schedule);
         let group = Arc::clone(comm.everyone());
         let route = Route { group, context: comm.context() + COLLECTIVE, tag: comm.next_call() };
-        self.run_schedule(schedule, route, send, recv)
+        self.run_schedule(work, route, send, recv)
     }
 
     /// Returns when all of a circle are here.
@@ -91,12 +85,12 @@ impl Process {
     ) -> Outcome<Vec<u8>> {
         let route = Route { group: [peer].into(), context, tag };
         let swap = |mine: &[u8], theirs: &mut [u8]| {
-            let mut schedule = Schedule::new();
+            let mut work = Work::take();
             let into = Slice::new(Buf::Recv, 0, theirs.len());
             let from = Slice::new(Buf::Send, 0, mine.len());
             let steps = [Step::Recv { peer: 0, into }, Step::Send { peer: 0, from }, Step::Wait];
-            schedule.steps.extend(steps);
-            self.run_schedule(schedule, route.clone(), mine, theirs)
+            work.schedule.steps.extend(steps);
+            self.run_schedule(work, route.clone(), mine, theirs)
         };
         let mut len = [0; 8];
         swap(&(mine.len() as u64).to_ne_bytes(), &mut len)?;

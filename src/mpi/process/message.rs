@@ -182,16 +182,48 @@ impl Core {
             let attachment = Arc::clone(if own { &comm.buffer } else { other });
             return self.send_buffered(copy, peer, tag, comm, &attachment);
         }
-        if mode != Mode::Synchronous
-            // SAFETY: read only within this call.
-            && let Some(bytes) = unsafe { buffer.dense() }?
-            && self.engine.send_now(peer, comm.context(), tag, bytes)?
-        {
+        // SAFETY: the contract is the same.
+        if mode != Mode::Synchronous && unsafe { self.send_at_once(buffer, peer, tag, comm) }? {
             return Ok(State::Done(Ok(Status::EMPTY)));
         }
         // SAFETY: the contract is the same.
+        unsafe { self.send_in_steps(buffer, peer, tag, comm, mode) }.map(State::Send)
+    }
+
+    /// Sends what can be sent without being kept. False when nothing was sent.
+    ///
+    /// # Safety
+    /// The elements of the buffer must be readable.
+    #[inline]
+    unsafe fn send_at_once(
+        &mut self,
+        buffer: &Buffer<'_>,
+        peer: u32,
+        tag: i32,
+        comm: &Comm,
+    ) -> Outcome<bool> {
+        // SAFETY: read only within this call.
+        match unsafe { buffer.dense() }? {
+            Some(bytes) => Ok(self.engine.send_now(peer, comm.context(), tag, bytes)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Begins a send that is waited for.
+    ///
+    /// # Safety
+    /// As for [`Buffer::outgoing`].
+    unsafe fn send_in_steps(
+        &mut self,
+        buffer: &Buffer<'_>,
+        peer: u32,
+        tag: i32,
+        comm: &Comm,
+        mode: Mode,
+    ) -> Outcome<Key> {
+        // SAFETY: the contract is the same.
         let outgoing = unsafe { buffer.outgoing() }?;
-        Ok(State::Send(self.engine.send(peer, comm.context(), tag, mode.into(), outgoing)?))
+        Ok(self.engine.send(peer, comm.context(), tag, mode.into(), outgoing)?)
     }
 }
 
@@ -237,11 +269,22 @@ impl Process {
         let peer = comm.destination(dest, tag)?;
         let Some(peer) = peer else { return buffer.bytes().map(|_| ()) };
         let mut core = self.core()?;
-        // SAFETY: waited for below.
-        match unsafe { core.begin_send(&buffer, peer, tag, comm, mode) }? {
-            State::Send(key) => Ok(self.until_held(core, |core| core.engine.test_send(key))?),
-            _ => Ok(()),
+        let at_once = matches!(mode, Mode::Standard | Mode::Ready);
+        // SAFETY: the contract is the same.
+        if at_once && unsafe { core.send_at_once(&buffer, peer, tag, comm) }? {
+            return Ok(());
         }
+        let key = if mode == Mode::Buffered {
+            // SAFETY: copied before the call returns.
+            match unsafe { core.begin_send(&buffer, peer, tag, comm, mode) }? {
+                State::Send(key) => key,
+                _ => return Ok(()),
+            }
+        } else {
+            // SAFETY: waited for below.
+            unsafe { core.send_in_steps(&buffer, peer, tag, comm, mode) }?
+        };
+        Ok(self.until_held(core, |core| core.engine.test_send(key))?)
     }
 
     /// Begins a send (`MPI_Isend`, `MPI_Issend`, `MPI_Irsend`).

@@ -176,6 +176,7 @@ impl Process {
     }
 
     /// `MPI_COMM_SELF`.
+    #[inline]
     #[must_use]
     pub fn own(&self) -> &Arc<Comm> {
         &self.own

@@ -32,7 +32,7 @@ fn route(world: &Communicator, tag: i32) -> Route {
 }
 
 fn add() -> Combine {
-    Arc::new(|from, into, len, _| {
+    Combine::Function(Arc::new(|from, into, len, _| {
         for i in 0..len / 8 {
             // SAFETY: within the ranges, which schedules cut at elements.
             let from = unsafe { from.cast::<u64>().wrapping_add(i).read_unaligned() };
@@ -42,17 +42,17 @@ fn add() -> Combine {
             // SAFETY: as above.
             unsafe { into.write_unaligned(sum) };
         }
-    })
+    }))
 }
 
 /// An alltoall of one block for each rank; the buffers outlive it in the caller.
 fn alltoall(world: &Communicator, tag: i32, send: &[u8], recv: &mut [u8]) -> Running {
-    let mut schedule = Schedule::new();
+    let mut work = Work::take();
     let blocks = Blocks::Equal(send.len() / world.size() as usize);
-    coll::alltoallv(&shape(world), blocks, blocks, false, &mut schedule);
+    coll::alltoallv(&shape(world), blocks, blocks, false, &mut work.schedule);
     let (send, recv) = ((send.as_ptr(), send.len()), (recv.as_mut_ptr(), recv.len()));
     // SAFETY: the callers finish it before they touch or free the buffers.
-    unsafe { Running::new(schedule, route(world, tag), send, recv, None) }
+    unsafe { Running::new(work, route(world, tag), send, recv, None) }
 }
 
 fn block(from: u32, to: u32, len: usize) -> Vec<u8> {
@@ -102,13 +102,13 @@ fn a_collective_run_again_takes_what_is_in_the_buffers_then() {
         let mut sum = vec![0_u64; 5000];
         let bytes = 8 * value.len();
         let operands = Operands { bytes, element_size: 8, commutative: true, in_place: false };
-        let mut schedule = Schedule::new();
-        coll::allreduce(&shape(world), operands, &mut schedule);
+        let mut work = Work::take();
+        coll::allreduce(&shape(world), operands, &mut work.schedule);
         let (send, recv) = (value.as_mut_ptr(), sum.as_mut_ptr());
         let buffers = ((send.cast_const().cast(), bytes), (recv.cast(), bytes));
         // SAFETY: both vectors live longer, and are touched only between runs.
         let mut running =
-            unsafe { Running::new(schedule, route(world, 0), buffers.0, buffers.1, Some(add())) };
+            unsafe { Running::new(work, route(world, 0), buffers.0, buffers.1, Some(add())) };
         for round in 0..50_u64 {
             for i in 0..5000 {
                 // SAFETY: within the vector, and no run is under way.
@@ -167,8 +167,7 @@ fn an_empty_collective_with_null_buffers_is_over_at_once() {
     job(2, PathPolicy::Ring, |world| {
         let (send, recv) = ((std::ptr::null(), 0), (std::ptr::null_mut(), 0));
         // SAFETY: no bytes.
-        let mut running =
-            unsafe { Running::new(Schedule::new(), route(world, 0), send, recv, None) };
+        let mut running = unsafe { Running::new(Work::take(), route(world, 0), send, recv, None) };
         assert!(matches!(running.advance(&mut world.engine()), Some(Ok(()))));
     });
 }

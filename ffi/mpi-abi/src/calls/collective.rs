@@ -25,17 +25,17 @@ fn refuse_in_place(buffer: *const c_void) -> Outcome<()> {
 }
 
 /// Whether this rank is the root, so that the root's arguments count here.
-fn is_root(place: &Place, root: c_int) -> bool {
+fn is_root(place: &Place<'_>, root: c_int) -> bool {
     if place.is_inter() { root == MPI_ROOT } else { u32::try_from(root) == Ok(place.rank) }
 }
 
 /// Whether this rank stands by while one of its group is the root, so that no argument counts here.
-fn stands_by(place: &Place, root: c_int) -> bool {
+fn stands_by(place: &Place<'_>, root: c_int) -> bool {
     place.is_inter() && root == MPI_PROC_NULL
 }
 
 /// Ranks whose blocks a call of all to all has here.
-fn peers(place: &Place) -> usize {
+fn peers(place: &Place<'_>) -> usize {
     (if place.is_inter() { place.remote_size() } else { place.local_size }) as usize
 }
 
@@ -273,6 +273,9 @@ collectives! {
         refuse_in_place(recvbuf)?;
         let sendtype = (!in_place(sendbuf)).then(|| datatype(sendtype)).transpose()?;
         let recvtype = datatype(recvtype)?;
+        if recvcount == 0 && (sendcount == 0 || sendtype.is_none()) && !place.is_inter() {
+            return collective::empty(place, &[sendtype.as_deref().unwrap_or(&recvtype), &recvtype]);
+        }
         let send = sendtype.as_ref().map(|it| Pieces::Equal(items(sendbuf, sendcount, it)));
         let recv = Pieces::Equal(items(recvbuf, recvcount, &recvtype));
         // SAFETY: see above.
@@ -458,11 +461,11 @@ fn vectors<'a>(
 }
 
 /// Neighbors that this rank receives of.
-fn sources(place: &Place) -> usize {
+fn sources(place: &Place<'_>) -> usize {
     place.neighbors.as_ref().map_or(0, |neighbors| neighbors.sources.len())
 }
 
 /// Neighbors that this rank sends to.
-fn destinations(place: &Place) -> usize {
+fn destinations(place: &Place<'_>) -> usize {
     place.neighbors.as_ref().map_or(0, |neighbors| neighbors.destinations.len())
 }

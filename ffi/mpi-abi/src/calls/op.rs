@@ -19,6 +19,7 @@ static OPS: Table<Op> = Table::new(Class::Op, "operation");
 ///
 /// # Errors
 /// `MPI_ERR_OP` when there is none.
+#[inline]
 pub(crate) fn operation(handle: Handle) -> Outcome<Op> {
     match BasicOp::from_handle(handle.0) {
         Some(basic) => Ok(Op::Basic(basic)),

@@ -272,7 +272,7 @@ fn neighbors_on_a_ring_of_two_and_at_a_border_exchange_their_items() {
         let (me, other) = (world.rank(), 1 - world.rank());
         let neighbors = vec![Some(other), Some(other), None, None];
         let hood = Neighborhood { sources: neighbors.clone(), destinations: neighbors, grid: true };
-        let place = Place { neighbors: Some(Arc::new(hood)), ..whole(world) };
+        let place = Place { neighbors: Some(&hood), ..whole(world) };
         for_types(|out, back| {
             let (sent, came) = (LEN / ints(out), LEN / ints(back));
             let (mut from, mut into) = (Memory::with(out, &block(me, 0, LEN)), Memory::new());

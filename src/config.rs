@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use crate::link::reach::RegionChoice;
 use crate::link::select::{PathPolicy, UnknownPath};
@@ -38,7 +39,7 @@ pub struct Config {
     pub boot: Option<String>,
     /// Wanted size of a ring in each direction; less where there is no room.
     pub geometry: Geometry,
-    /// TCP.
+    /// TCP. How long a machine may be silent is `COHOST_SILENCE`, in seconds; 0 for ever.
     pub net: NetConfig,
     /// The protocol's bounds.
     pub proto: proto::Config,
@@ -73,7 +74,7 @@ impl Config {
         let text = |name| look(name).map(|value: OsString| value.to_string_lossy().into_owned());
         let number = |name: &'static str| {
             text(name)
-                .map(|value| value.parse().map_err(|_| ConfigError::Number { name, value }))
+                .map(|value| value.parse::<u32>().map_err(|_| ConfigError::Number { name, value }))
                 .transpose()
         };
         let path = match text("COHOST_PATH") {
@@ -88,7 +89,11 @@ impl Config {
         };
         let (host, vm) = (number("COHOST_HOST")?, number("COHOST_VM")?);
         let log = look("COHOST_LOG").is_some_and(|word| word == "1");
-        Ok(Self { path, host, vm, shm_dir, region, log, ..Self::default() })
+        let mut net = NetConfig::default();
+        if let Some(seconds) = number("COHOST_SILENCE")? {
+            net.silence = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+        }
+        Ok(Self { path, host, vm, shm_dir, region, log, net, ..Self::default() })
     }
 }
 
@@ -109,6 +114,15 @@ mod tests {
         assert_eq!(config.shm_dir, Some(PathBuf::from("/x")));
         assert!(!config.log);
         assert!(self::tests::config(&[("COHOST_LOG", "1")]).unwrap().log);
+    }
+
+    #[test]
+    fn the_longest_silence_is_set_in_seconds_or_taken_away() {
+        let silence = |value| config(&[("COHOST_SILENCE", value)]).unwrap().net.silence;
+        assert_eq!(silence("5"), Some(Duration::from_secs(5)));
+        assert_eq!(silence("0"), None);
+        assert_eq!(config(&[]).unwrap().net.silence, NetConfig::default().silence);
+        assert!(config(&[("COHOST_SILENCE", "soon")]).is_err());
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub(super) blocked: bool,
     /// The kernel said that the stream ends: read on to the end, no event will come again.
     pub(super) ending: bool,
+    /// The last look found the peer's machine silent for too long.
+    pub(super) silent: bool,
     inbox: Inbox,
     /// Bytes of a frame of which the rest is still to be sent.
     sent: usize,
@@ -64,6 +66,7 @@ impl Connection {
             queued: false,
             blocked: false,
             ending: false,
+            silent: false,
             inbox: Inbox::new(config.receive_buffer, config.max_payload as usize),
             sent: 0,
             broken: None,

@@ -6,6 +6,7 @@ use super::farewell::Lingering;
 use super::hot::Hot;
 use super::incoming::Incoming;
 use super::listener::Listeners;
+use super::silence;
 use super::slots::{Key, Slots};
 use super::{
     Down, HEADER_LEN, Identity, NetConfig, NetError, PeerCard, SendState, Sink, usable_addresses,
@@ -73,6 +74,8 @@ pub struct Net {
     pub(super) counter: u64,
     /// A watched descriptor has become readable.
     woken: bool,
+    /// When connections are next looked at for peers that vanished.
+    pub(super) look_at: Option<Instant>,
 }
 
 impl Net {
@@ -109,6 +112,7 @@ impl Net {
             ended: Vec::new(),
             counter: 0,
             woken: false,
+            look_at: None,
             config,
         })
     }
@@ -328,9 +332,14 @@ impl Net {
         });
         self.peers[peer as usize] = Some(key);
         self.cancel_dial(peer);
+        let longest = self.config.silence;
         let Some(Slot::Up(connection)) = self.slots.get_mut(key) else {
             return;
         };
+        if let Some(longest) = longest {
+            // A kernel that refuses leaves the connection as good as it was.
+            let _ = silence::ask(&connection.stream, longest);
+        }
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let local = connection.stream.local_addr().unwrap_or(unknown);
         let remote = connection.stream.peer_addr().unwrap_or(unknown);
@@ -338,6 +347,13 @@ impl Net {
         mark_ready(&mut self.ready, connection, key);
         self.hot.touch(key);
         sink.up(peer, local, remote);
+    }
+
+    /// The connection under `key` has its turn in this poll, whatever the kernel says.
+    pub(super) fn mark(&mut self, key: Key) {
+        if let Some(Slot::Up(connection)) = self.slots.get_mut(key) {
+            mark_ready(&mut self.ready, connection, key);
+        }
     }
 
     /// Closes a socket without a word. Closing takes it out of the event queue.
@@ -444,6 +460,7 @@ impl Net {
     fn run_timers<S: Sink>(&mut self, now: Instant, sink: &mut S) -> bool {
         self.drop_silent_callers(now);
         self.step_lingering(now);
+        self.notice_silence(now);
         self.step_dials(now, sink)
     }
 
@@ -457,6 +474,7 @@ impl Net {
             .into_iter()
             .chain(self.next_linger_time(now))
             .chain(self.next_caller_deadline())
+            .chain(self.look_at.filter(|_| self.peers_up().next().is_some()))
             .chain(self.next_dial_time());
         let timer = timers.min().map(|at| at.saturating_duration_since(now));
         match (timeout, timer) {
@@ -490,6 +508,8 @@ fn check(identity: &Identity, size: u32, config: &NetConfig) -> Result<(), NetEr
         ("receive_buffer", format!("{bytes} bytes: choose between 1 KiB and 1 GiB"))
     } else if config.socket_buffer.is_some_and(|bytes| bytes > 1 << 30) {
         ("socket_buffer", "more than 1 GiB: choose less, or leave it to the kernel".to_owned())
+    } else if config.silence.is_some_and(|longest| longest < Duration::from_secs(1)) {
+        ("silence", "less than 1 s: choose more, or none for no bound".to_owned())
     } else {
         return Ok(());
     };

@@ -16,6 +16,7 @@
 //! | `incoming.rs` | callers: strangers are shown out, peers are answered, ties are broken |
 //! | `handshake.rs` | the messages both exchange before the first frame, and their proof |
 //! | `connection.rs`, `framing.rs` | an established connection; bytes into frames |
+//! | `silence.rs` | peers whose machines vanish without a word |
 //! | `listener.rs`, `interfaces.rs` | listening sockets; which addresses this machine has |
 //! | `slots.rs`, `siphash.rs`, `error.rs` | a table with generations; the keyed hash; errors |
 //!
@@ -46,6 +47,7 @@ mod hot;
 mod incoming;
 mod interfaces;
 mod listener;
+mod silence;
 mod siphash;
 mod slots;
 
@@ -114,6 +116,10 @@ pub struct NetConfig {
     /// How long a candidate to which TCP is connected may stay silent. A rank answers only when it
     /// next enters the library, so this must exceed the longest computation between two calls.
     pub answer_timeout: Duration,
+    /// How long a peer's machine may not be heard, though it is asked, until its connection ends;
+    /// `None`: as long as the kernel likes, which is for ever while nothing is sent. A rank that
+    /// computes is not silent: its kernel answers.
+    pub silence: Option<Duration>,
     /// Where to listen.
     pub bind: BindPolicy,
     /// `SO_SNDBUF` and `SO_RCVBUF` in bytes; `None` leaves them to the kernel's own tuning.
@@ -129,6 +135,7 @@ impl Default for NetConfig {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(3600),
+            silence: Some(Duration::from_secs(60)),
             bind: BindPolicy::All,
             socket_buffer: None,
             receive_buffer: 256 * 1024,

@@ -135,3 +135,51 @@ fn without_root_it_is_refused_with_the_remedy() {
     expect_code(&output, 1);
     assert!(stderr(&output).contains("sudo"), "{}", stderr(&output));
 }
+
+/// Talks with the other rank, whose link is then cut without a word; says how that was noticed.
+#[test]
+#[ignore = "a rank of a_machine_that_vanishes_without_a_word_is_noticed_by_its_peer"]
+fn rank_whose_peer_vanishes() {
+    let job = cohost::init().unwrap();
+    let world = job.world();
+    let folder = std::path::PathBuf::from(std::env::var_os("DIR").unwrap());
+    let (mut word, any) = ([0; 8], (cohost::Source::Any, cohost::Tag::Any));
+    if world.rank() == 1 {
+        world.send(&word, 0, 1).unwrap();
+        world.recv(&mut word, any.0, any.1).unwrap();
+        let cut = Command::new("ip").args(["link", "set", "eth0", "down"]).status();
+        assert!(cut.unwrap().success());
+        std::fs::write(folder.join("cut"), "").unwrap();
+        eventually("the other has noticed", || folder.join("noticed").exists());
+        std::process::exit(0);
+    }
+    world.recv(&mut word, any.0, any.1).unwrap();
+    world.send(&word, 1, 1).unwrap();
+    eventually("the link is cut", || folder.join("cut").exists());
+    let error = match std::env::var("ACT").unwrap().as_str() {
+        "waits" => world.recv(&mut word, any.0, any.1).unwrap_err(),
+        _ => (0..).find_map(|_| world.send(&[0; 4096], 1, 1).err()).unwrap(),
+    };
+    println!("noticed: {error}");
+    std::fs::write(folder.join("noticed"), "").unwrap();
+    std::process::exit(0);
+}
+
+#[test]
+fn a_machine_that_vanishes_without_a_word_is_noticed_by_its_peer() {
+    let name = "a_machine_that_vanishes_without_a_word_is_noticed_by_its_peer";
+    if impossible(name) {
+        return;
+    }
+    let program = std::env::current_exe().unwrap();
+    for act in ["waits", "sends"] {
+        let folder = tempfile::tempdir().unwrap();
+        let rank = ["--ignored", "--exact", "netns::rank_whose_peer_vanishes", "--nocapture"];
+        let mut run = cohost(&["--layout", "2x1", "--netns", program.to_str().unwrap()]);
+        run.args(rank).env("DIR", folder.path()).env("ACT", act).env("COHOST_SILENCE", "2");
+        let child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = finish(child);
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(said.contains("noticed: ") && said.contains("its machine died"), "{act}: {said}");
+    }
+}

@@ -67,6 +67,7 @@ fn a_cluster_is_taken_down_by_a_test_that_panics() {
         let mut srun = cluster.job(&["-N", "2", "-n", "2"], &command);
         let mut srun = srun.stdout(std::process::Stdio::piped()).spawn().unwrap();
         let lines = std::io::BufReader::new(srun.stdout.take().unwrap());
+        std::thread::spawn(move || srun.wait());
         for line in std::io::BufRead::lines(lines).take(2) {
             let line = line.unwrap();
             let ranks = line.split(' ').map(|it| it.parse().unwrap());

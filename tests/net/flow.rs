@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use cohost::net::{NetConfig, NetError, SendState};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sends `frames` (kind, length) from 0 to 1 and checks that each arrives once, in order, whole.
 fn carry(a: &mut Rank, b: &mut Rank, frames: &[(u8, usize)]) {
@@ -206,4 +206,44 @@ fn a_frame_that_would_corrupt_the_stream_is_not_sent() {
     assert!(matches!(send(header(STAGED, 0, 101), &[0; 101]), Err(NetError::BadFrame { .. })));
     assert!(matches!(send(header(0xF5, 0, 0), &[]), Err(NetError::BadFrame { .. })));
     carry(&mut a, &mut b, &[(STAGED, 100)]);
+}
+
+/// Its kernel answers that there is no room, which is not silence.
+#[test]
+fn a_rank_that_reads_nothing_for_longer_than_the_longest_silence_keeps_its_connection() {
+    let second = Duration::from_secs(1);
+    let config = NetConfig { silence: Some(second), socket_buffer: Some(16 * 1024), ..config() };
+    let (mut a, mut b) = pair(config.clone(), config);
+    let data = payload(0, 1 << 20);
+    let header = header(DIRECT, 0, data.len());
+    let mut progress = 0;
+    let until = Instant::now() + 5 * second;
+    while Instant::now() < until {
+        assert_eq!(a.try_send(1, &header, &data, &mut progress), SendState::Blocked);
+        a.poll();
+    }
+    assert!(a.net.is_up(1) && a.memory.down(1).is_none());
+    deliver_rest(&mut a, &mut b, &header, &data, progress);
+    let Some(Event::Frame { payload: got, .. }) = b.memory.events.last() else { panic!() };
+    assert!(*got == data);
+}
+
+fn deliver_rest(a: &mut Rank, b: &mut Rank, header: &[u8; 48], data: &[u8], mut progress: usize) {
+    run(&mut [&mut *a, b], |r| {
+        let done = progress == data.len() + header.len()
+            || r[0].try_send(1, header, data, &mut progress) == SendState::Done;
+        done && r[1].memory.frames() == 1
+    });
+}
+
+/// Both kernels ask and answer meanwhile.
+#[test]
+fn an_idle_connection_outlives_the_longest_silence() {
+    let config = NetConfig { silence: Some(Duration::from_secs(1)), ..config() };
+    let (mut a, mut b) = pair(config.clone(), config);
+    let until = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < until {
+        a.poll();
+    }
+    carry(&mut a, &mut b, &[(STAGED, 100), (DIRECT, 100_000)]);
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Process;
+use super::context::NONE_LEFT;
 use super::internal::Circle;
 use crate::coll::{self, Shape};
 use crate::mpi::comm::{COLLECTIVE, Comm, FOUNDING, Parts, Traits};
@@ -47,7 +48,7 @@ impl Grant {
     pub(super) fn of_bytes(bytes: &[u8]) -> Outcome<Self> {
         let word = |at: usize| bytes[at..at + 4].try_into().map_or(0, u32::from_ne_bytes);
         match (word(0), word(4)) {
-            (0, _) => fail(Class::NoMem, "no context is left for another communicator"),
+            (0, _) => fail(Class::NoMem, NONE_LEFT),
             (context, inside) => Ok(Self { context, inside }),
         }
     }

@@ -1,6 +1,7 @@
 //! Contexts of new communicators. The first rank of a new group chooses one that is unique by its
 //! own rank and a number that it never gives twice, so that communicators can be made by several
-//! threads at once, in any order.
+//! threads at once, in any order. That of a freed communicator is not given again either: its ranks
+//! free it without a word to each other, and one may still have messages under way in it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,6 +9,10 @@ use crate::mpi::failure::{Class, Outcome, fail};
 
 /// Contexts up to here are those of the predefined communicators.
 const PREDEFINED: u32 = 12;
+
+/// What each member hears when the first rank of the group has none to give.
+pub(super) const NONE_LEFT: &str = "no context is left for another communicator: the first rank of its \
+     group has made as many as there can be (docs/MPI.md), and freed ones are not used again";
 
 /// What this rank may give.
 #[derive(Debug)]
@@ -36,7 +41,7 @@ impl Contexts {
         let number = self.given.fetch_add(1, Ordering::Relaxed);
         if number >= self.limit {
             self.given.store(self.limit, Ordering::Relaxed);
-            return fail(Class::NoMem, "no context is left for another communicator");
+            return fail(Class::NoMem, NONE_LEFT);
         }
         Ok(self.first + 4 * number)
     }
@@ -67,6 +72,20 @@ mod tests {
                 }
                 let last = contexts.first + 4 * (contexts.limit - 1) + 3;
                 assert!(rank + 1 == size || last < Contexts::new(rank + 1, size).first);
+            }
+        }
+    }
+
+    #[test]
+    fn when_all_contexts_were_given_the_error_says_so_and_stays() {
+        for (size, bound) in [(8, 1 << 26), (1000, 1 << 20)] {
+            let contexts = Contexts::new(0, size);
+            assert_eq!(contexts.limit, bound);
+            contexts.given.store(bound - 1, Ordering::Relaxed);
+            assert!(contexts.give().is_ok());
+            for _ in 0..3 {
+                let error = contexts.give().unwrap_err();
+                assert_eq!(error.class, Class::NoMem);
             }
         }
     }

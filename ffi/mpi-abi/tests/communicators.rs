@@ -46,3 +46,16 @@ fn sessions_work_without_the_world_and_the_job_is_left_at_exit() {
 fn a_session_that_is_open_at_the_end_of_the_world_works_until_it_is_finalized() {
     Program::new("sessions").holds(4, &[]);
 }
+
+#[test]
+fn a_rank_opens_sessions_while_another_never_uses_mpi() {
+    Program::new("local_sessions").holds(2, &[]);
+}
+
+#[test]
+fn threads_that_need_the_job_at_once_join_it_once_and_a_forked_child_does_not_leave_it() {
+    let output = Program::new("local_sessions").run_with(3, &["together"], &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("all claims hold"), "{said}{why}");
+}

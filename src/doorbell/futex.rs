@@ -46,12 +46,8 @@ struct Waiter {
     reserved: u32,
 }
 
-/// Sleeps while all `bells` are as they were seen, for at most `timeout`.
-pub(super) fn wait(bells: &[Bell], timeout: Duration) -> Result<Woken, DoorbellError> {
-    wait_or(bells, None, timeout)
-}
-
-/// The same, and while this word of our own is 0, where one more word can be waited for.
+/// Sleeps while all `bells` are as they were seen, and while a word of our own is 0, where one more
+/// word can be waited for; for at most `timeout`.
 pub(super) fn wait_or(
     bells: &[Bell],
     own: Option<&AtomicU32>,
@@ -155,6 +151,10 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(60);
+
+    fn wait(bells: &[Bell], timeout: Duration) -> Result<Woken, DoorbellError> {
+        wait_or(bells, None, timeout)
+    }
 
     #[test]
     fn a_kick_ends_a_sleep_whether_it_comes_before_or_while_it_lasts() {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use super::{Bell, DoorbellError, Woken};
@@ -45,12 +46,18 @@ struct Waiter {
     reserved: u32,
 }
 
-/// Sleeps while all `bells` are as they were seen, for at most `timeout`.
-pub(super) fn wait(bells: &[Bell], timeout: Duration) -> Result<Woken, DoorbellError> {
-    let result = match bells {
-        [] => return Ok(super::none::nap(timeout)),
-        [one] => wait_one(one.header.futex_word(one.offset), one.seen, timeout),
-        many => wait_many(many, timeout),
+/// Sleeps while all `bells` are as they were seen, and while a word of our own is 0, where one more
+/// word can be waited for; for at most `timeout`.
+pub(super) fn wait_or(
+    bells: &[Bell],
+    own: Option<&AtomicU32>,
+    timeout: Duration,
+) -> Result<Woken, DoorbellError> {
+    let own = own.filter(|_| !bells.is_empty() && can_wait_on(bells.len() + 1));
+    let result = match (bells, own) {
+        ([], _) => return Ok(super::none::nap(timeout)),
+        ([one], None) => wait_one(one.header.futex_word(one.offset), one.seen, timeout),
+        (many, own) => wait_many(many, own, timeout),
     };
     match result {
         Ok(()) => Ok(Woken::Rung),
@@ -71,9 +78,10 @@ fn wait_one(word: *const u32, seen: u32, timeout: Duration) -> io::Result<()> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn wait_many(bells: &[Bell], timeout: Duration) -> io::Result<()> {
+fn wait_many(bells: &[Bell], own: Option<&AtomicU32>, timeout: Duration) -> io::Result<()> {
     let mut waiters = [Waiter::default(); WAIT_MAX];
-    let Some(waiters) = waiters.get_mut(..bells.len()) else {
+    let count = bells.len() + usize::from(own.is_some());
+    let Some(waiters) = waiters.get_mut(..count) else {
         return Err(io::Error::from_raw_os_error(libc::E2BIG));
     };
     for (waiter, bell) in waiters.iter_mut().zip(bells) {
@@ -83,6 +91,10 @@ fn wait_many(bells: &[Bell], timeout: Duration) -> io::Result<()> {
             flags: FUTEX2_SIZE_U32,
             reserved: 0,
         };
+    }
+    if let (Some(own), Some(last)) = (own, waiters.last_mut()) {
+        let address = own.as_ptr() as u64;
+        *last = Waiter { value: 0, address, flags: FUTEX2_SIZE_U32, reserved: 0 };
     }
     let until = timespec(monotonic_now().saturating_add(timeout));
     waitv(waiters.as_ptr(), waiters.len(), &raw const until)
@@ -124,6 +136,7 @@ mod tests {
     use super::*;
     use crate::region::access::{Local, Mapping, Remote};
     use std::sync::Arc;
+    use std::sync::atomic::Ordering;
 
     /// One page of shared memory, mapped twice: once writable, once read-only.
     fn page_mapped_twice() -> (Local, Remote) {
@@ -138,6 +151,28 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(60);
+
+    fn wait(bells: &[Bell], timeout: Duration) -> Result<Woken, DoorbellError> {
+        wait_or(bells, None, timeout)
+    }
+
+    #[test]
+    fn a_kick_ends_a_sleep_whether_it_comes_before_or_while_it_lasts() {
+        if !can_wait_on(2) {
+            return;
+        }
+        let (_own, remote) = page_mapped_twice();
+        let bell = Bell { peer: 1, header: remote, offset: 64, seen: 0, futex: true };
+        let word = AtomicU32::new(1);
+        let one = || wait_or(std::slice::from_ref(&bell), Some(&word), LONG).unwrap();
+        assert_eq!(one(), Woken::Rung);
+        word.store(0, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            let asleep = scope.spawn(one);
+            wake_one(word.as_ptr());
+            assert_eq!(asleep.join().unwrap(), Woken::Rung);
+        });
+    }
 
     /// Wakes `word` until somebody has been asleep there.
     fn wake_one(word: *const u32) {

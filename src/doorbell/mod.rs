@@ -37,7 +37,7 @@ mod model;
 mod none;
 pub mod xen;
 
-use std::sync::atomic::{Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use std::time::{Duration, Instant};
 
 use crate::region::access::{Local, Remote};
@@ -301,6 +301,19 @@ impl Sleeper {
     }
 }
 
+/// What ends a sleep on a futex from another thread of the same process.
+#[derive(Debug, Default)]
+pub struct Kick(AtomicU32);
+
+impl Kick {
+    /// Ends the sleep, or the next one if there is none now.
+    pub fn kick(&self) {
+        if self.0.swap(1, Ordering::SeqCst) == 0 {
+            futex::wake(self.0.as_ptr());
+        }
+    }
+}
+
 /// A rank that has said it is asleep; dropping it says that it is awake again.
 #[derive(Debug)]
 #[must_use = "look for work while armed, then sleep or drop"]
@@ -315,8 +328,22 @@ impl Armed<'_> {
     /// # Errors
     /// When the policy sleeps elsewhere, or the system refuses.
     pub fn sleep(self, timeout: Duration) -> Result<Woken, DoorbellError> {
+        self.sleep_or(None, timeout)
+    }
+
+    /// The same, and until it is kicked, if it sleeps on a futex. A kick from before ends it too.
+    ///
+    /// # Errors
+    /// As for [`Armed::sleep`].
+    pub fn sleep_or(self, kick: Option<&Kick>, timeout: Duration) -> Result<Woken, DoorbellError> {
         match self.sleeper.policy {
-            Policy::Futex => futex::wait(&self.sleeper.bells, timeout),
+            Policy::Futex => {
+                let woken = futex::wait_or(&self.sleeper.bells, kick.map(|kick| &kick.0), timeout);
+                if let Some(Kick(word)) = kick {
+                    word.store(0, Ordering::SeqCst);
+                }
+                woken
+            }
             Policy::TcpByte => Err(DoorbellError::PollInstead),
             Policy::Interrupt => interrupt::wait(&self.sleeper.interrupts, timeout),
             Policy::None => Ok(none::nap(timeout)),

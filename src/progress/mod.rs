@@ -21,6 +21,7 @@ use inbox::Inbox;
 use pace::Looks;
 use wait::{Idle, NAP, Step, Waiter};
 
+use crate::doorbell::Kick;
 use crate::frame::Header;
 use crate::link::{Links, Sent, Then, Way};
 use crate::net::Net;
@@ -77,6 +78,8 @@ pub struct Engine {
     links: Links,
     net: Net,
     waiter: Waiter,
+    /// What ends a sleep on a futex, when other threads may want the engine.
+    kick: Option<Arc<Kick>>,
     /// Peers for whom there is something to offer.
     pending: Vec<u32>,
     /// What the paths reported and is not handled yet.
@@ -183,6 +186,7 @@ impl Engine {
             links,
             net,
             waiter,
+            kick: None,
             pending: Vec::new(),
             then: VecDeque::new(),
             strangers: Vec::new(),
@@ -281,13 +285,17 @@ impl Engine {
         }
     }
 
-    /// What ends a sleep at the sockets from another thread; for threads that want the engine.
-    /// Without it, such a thread waits for the end of the nap.
+    /// What ends a sleep, at the sockets or on a futex, from another thread; for threads that want
+    /// the engine. Without it, such a thread waits for the end of the nap.
     #[must_use]
-    pub fn kick(&self) -> Option<Box<dyn Fn() + Send + Sync>> {
+    pub fn kick(&mut self) -> Option<Box<dyn Fn() + Send + Sync>> {
         let waker = self.net.waker().ok()?;
-        // When it fails, the nap ends by itself.
-        Some(Box::new(move || drop(waker.wake())))
+        let futex = Arc::clone(self.kick.get_or_insert_default());
+        Some(Box::new(move || {
+            futex.kick();
+            // When it fails, the nap ends by itself.
+            drop(waker.wake());
+        }))
     }
 
     /// One pass over all paths. True when anything moved.

@@ -35,7 +35,7 @@ impl Engine {
             drop(armed);
         } else if by_futex {
             // A futex that fails is a nap that ends at once; the loop above goes on.
-            let _ = armed.sleep(longest);
+            let _ = armed.sleep_or(self.kick.as_deref(), longest);
         } else {
             let before = self.links.share().times_rung();
             moved = self.poll_net(longest, Instant::now());

@@ -18,11 +18,15 @@ use crate::constants::{
     MPI_REQUEST_NULL, MPI_SUCCESS,
 };
 use crate::handles::{self, Shared, Table};
+use crate::hooks;
 
 /// Settings, which tools may change until the job is joined.
 pub(crate) static SETTINGS: Settings = Settings::new();
 /// Set when the job is joined, and never again.
 static PROCESS: OnceLock<Process> = OnceLock::new();
+
+/// Held by the thread that joins.
+static JOINING: Mutex<()> = Mutex::new(());
 
 /// Communicators but for the predefined.
 pub(crate) static COMMS: Shared<Comm> = Table::new(Class::Comm, "communicator");
@@ -51,12 +55,22 @@ impl<T> Deref for Ref<T> {
 /// The process.
 ///
 /// # Errors
-/// When it has not joined a job yet.
+/// When it has not joined a job yet, and has no session that could.
 #[inline]
 pub(crate) fn process() -> Outcome<&'static Process> {
     match PROCESS.get() {
         Some(process) => Ok(process),
-        None => fail(Class::Other, "MPI is not initialized: call MPI_Init first"),
+        None => join_for_session(),
+    }
+}
+
+/// Opening a session is local (MPI 5.0, 11.3.1): other ranks may never do so. The job is joined,
+/// which takes all of them, when the first call needs it.
+#[cold]
+fn join_for_session() -> Outcome<&'static Process> {
+    match hooks::sessions().load(Ordering::Acquire) {
+        0 => fail(Class::Other, "MPI is not initialized: call MPI_Init first"),
+        _ => join(true),
     }
 }
 
@@ -73,6 +87,13 @@ pub(crate) fn join(threads: bool) -> Outcome<&'static Process> {
     if let Some(process) = PROCESS.get() {
         return Ok(process);
     }
+    // Several threads may be the first to need it, and only one may join.
+    let _one = JOINING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(process) = PROCESS.get() {
+        return Ok(process);
+    }
+    // A session was told that it may have threads.
+    let threads = threads || hooks::sessions().load(Ordering::Acquire) > 0;
     let process = Process::with_settings(SETTINGS.fix()?, threads)?;
     process.world().handle.store(MPI_COMM_WORLD.0, Ordering::Relaxed);
     process.own().handle.store(MPI_COMM_SELF.0, Ordering::Relaxed);

@@ -52,3 +52,16 @@ fn a_collective_sees_nothing_of_the_one_before() {
     Program::new("repeated").holds(2, &[]);
     Program::new("repeated").holds(3, &[("COHOST_PATH", "tcp")]);
 }
+
+#[test]
+fn a_rank_opens_sessions_while_another_never_uses_mpi() {
+    Program::new("local_sessions").holds(2, &[]);
+}
+
+#[test]
+fn threads_that_need_the_job_at_once_join_it_once_and_a_forked_child_does_not_leave_it() {
+    let output = Program::new("local_sessions").run_with(3, &["together"], &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("all claims hold"), "{said}{why}");
+}

@@ -2,6 +2,7 @@
 //! until the poller has found that what they wait for is there, or makes one of them the next
 //! poller. So a thread that waits costs nothing, and who calls shares the lock with one at most.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
@@ -22,6 +23,8 @@ const SIT: u8 = 0;
 const OVER: u8 = 1;
 /// The thread that sits polls from now on.
 const POLL: u8 = 2;
+/// Its check panicked, on the thread that polls.
+const BROKEN: u8 = 3;
 
 /// What a thread waits for: true when it is there.
 type Check<'a> = dyn FnMut(&mut Core) -> bool + Send + 'a;
@@ -68,9 +71,17 @@ impl Core {
         while at < self.crowd.seats.len() {
             // Out of the list while it is asked: the core is lent to it.
             let seat = self.crowd.seats.swap_remove(at);
-            if seat.is_over(self) {
-                seat.dismiss(OVER);
-                continue;
+            // A panic is that thread's, which would sit for ever, and not of the one that polls.
+            match catch_unwind(AssertUnwindSafe(|| seat.is_over(self))) {
+                Ok(false) => {}
+                Ok(true) => {
+                    seat.dismiss(OVER);
+                    continue;
+                }
+                Err(_) => {
+                    seat.dismiss(BROKEN);
+                    continue;
+                }
             }
             self.crowd.seats.push(seat);
             let last = self.crowd.seats.len() - 1;
@@ -146,6 +157,7 @@ impl Process {
             match verdict.load(Ordering::Acquire) {
                 SIT => std::thread::park(),
                 POLL => return self.poll(self.turn(), check),
+                BROKEN => panic!("what this thread waits for failed on another one, see above"),
                 _ => return,
             }
         }
@@ -183,5 +195,46 @@ impl Process {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::launch::in_process;
+
+    #[test]
+    fn a_panic_in_the_check_of_a_thread_that_sits_is_that_thread_s_and_all_go_on() {
+        let mut config = Config::default();
+        config.net.bind = crate::net::BindPolicy::LoopbackOnly;
+        let start = in_process(1).into_iter().next().unwrap();
+        let process = Process::join(start, config, true).unwrap();
+        let (process, over) = (&process, &AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let polls = scope
+                .spawn(|| process.until(|_| over.load(Ordering::Acquire).then_some(())).unwrap());
+            while !process.core().unwrap().crowd.polled {
+                std::thread::yield_now();
+            }
+            let sits = scope.spawn(move || {
+                let me = std::thread::current().id();
+                let elsewhere = |_: &mut Core| -> Option<()> {
+                    assert_eq!(std::thread::current().id(), me, "a step of this wait");
+                    None
+                };
+                catch_unwind(AssertUnwindSafe(|| process.until(elsewhere))).is_err()
+            });
+            // Whoever has a turn makes the poller look at all.
+            while !sits.is_finished() {
+                drop(process.core().unwrap());
+                std::thread::yield_now();
+            }
+            assert!(sits.join().unwrap());
+            over.store(true, Ordering::Release);
+            polls.join().unwrap();
+        });
     }
 }

@@ -98,7 +98,7 @@ impl Process {
     /// # Errors
     /// When the launcher cannot be reached, or no port can be had.
     pub fn join(start: Bootstrap, config: Config, threads: bool) -> Result<Self, Error> {
-        let Joined { engine, rank, size, hosts, machines, cores, memory, kvs } =
+        let Joined { mut engine, rank, size, hosts, machines, cores, memory, kvs } =
             join(start, config)?;
         let all = Arc::new(Group::new((0..size).collect(), rank));
         let me = Arc::new(Group::new([rank].into(), rank));

@@ -2,10 +2,11 @@
 
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use cohost::mpi::errhandler::{Attached, Errhandler};
 use cohost::mpi::failure::{Class, Failure, Outcome, fail};
+use cohost::mpi::process::Process;
 use cohost::mpi::session::{SETS, Session};
 
 use super::buffer;
@@ -23,8 +24,8 @@ use crate::{runtime, text};
 static SESSIONS: Shared<Session> = Table::new(Class::Session, "session");
 /// Whether this process has left its job.
 static LEFT: AtomicBool = AtomicBool::new(false);
-/// Whether it will be seen to at exit that the job is left.
-static AT_EXIT: AtomicBool = AtomicBool::new(false);
+/// The process that sees to it at exit that the job is left; 0 for none yet.
+static AT_EXIT: AtomicU32 = AtomicU32::new(0);
 
 /// The hint for the level of thread support.
 const LEVEL: &str = "thread_level";
@@ -56,6 +57,10 @@ pub(crate) fn leave_if_last() -> Outcome<()> {
 /// At the exit of a process that had sessions only: until then there could be another. One that
 /// ends with a session open ends too early, of which the others should hear.
 extern "C" fn at_exit() {
+    // A child that was forked has our memory and our connections, and is no rank.
+    if AT_EXIT.load(Ordering::Acquire) != std::process::id() {
+        return;
+    }
     if hooks::world_state() == State::Before && runtime::joined().is_some() {
         // There is nobody left to tell.
         let _ = std::panic::catch_unwind(leave_if_last);
@@ -71,19 +76,20 @@ fn level(hints: &[(String, String)]) -> Outcome<usize> {
     }
 }
 
-/// Opens a session; the first one joins the job.
+/// Opens a session, which is local: whatever needs the job first joins it.
 fn open(errhandler: Errhandler, given: &[(String, String)]) -> Outcome<Handle> {
     let level = level(given)?;
     if LEFT.load(Ordering::Acquire) {
         return fail(Class::Other, "this process has left its job: no session can be opened");
     }
     // Sessions do not know of each other: any may have a thread of its own.
-    let process = runtime::join(true)?;
-    let granted = if process.threads() { level } else { level.min(2) };
+    let threads = runtime::joined().is_none_or(Process::threads);
+    let granted = if threads { level } else { level.min(2) };
     let hints = vec![(LEVEL.to_owned(), LEVELS[granted].to_owned())];
     let handle = SESSIONS.insert(Arc::new(Session::new(errhandler, hints)))?;
     hooks::sessions().fetch_add(1, Ordering::AcqRel);
-    if !AT_EXIT.swap(true, Ordering::AcqRel) {
+    let me = std::process::id();
+    if AT_EXIT.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire).is_ok() {
         // SAFETY: the function stays as long as the process: nobody unloads the library before.
         unsafe { libc::atexit(at_exit) };
     }

@@ -34,9 +34,15 @@ pub trait Layout: Debug + Send + Sync {
 pub struct Outgoing {
     base: *const u8,
     len: usize,
-    typed: Option<Box<Packing>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few messages have; one that is gathered lies nowhere whole, and so is never lent.
+#[derive(Debug)]
+enum Rare {
+    Typed(Packing),
     /// Where the peer can read all of it.
-    lent: Option<Box<Lent>>,
+    Lent(Lent),
 }
 
 /// Room to receive into.
@@ -86,18 +92,18 @@ impl Outgoing {
     #[inline]
     #[must_use]
     pub unsafe fn new(base: *const u8, len: usize) -> Self {
-        Self { base, len, typed: None, lent: None }
+        Self { base, len, rare: None }
     }
 
-    /// The range, if it is one.
+    /// The range, if it is one and not lent yet.
     pub(super) fn range(&self) -> Option<(*const u8, usize)> {
-        self.typed.is_none().then_some((self.base, self.len))
+        self.rare.is_none().then_some((self.base, self.len))
     }
 
     /// Notes where the peer can read it.
     #[cold]
     pub(super) fn lend(&mut self, lent: Lent) {
-        self.lent = Some(Box::new(lent));
+        self.rare = Some(Box::new(Rare::Lent(lent)));
     }
 
     /// The `len` bytes of the packed stream of `count` items at `base`. Nothing is copied before a
@@ -114,7 +120,7 @@ impl Outgoing {
         layout: Arc<dyn Layout>,
     ) -> Self {
         let packing = Packing { layout, count, piece: Vec::new(), at: 0 };
-        Self { base, len, typed: Some(Box::new(packing)), lent: None }
+        Self { base, len, rare: Some(Box::new(Rare::Typed(packing))) }
     }
 }
 
@@ -207,12 +213,14 @@ impl SendBuffer for Outgoing {
     }
 
     fn loan(&self) -> Option<Loan> {
-        let Lent { name, offset, .. } = **self.lent.as_ref()?;
-        Some(Loan { name, offset })
+        match self.rare.as_deref()? {
+            Rare::Lent(Lent { name, offset, .. }) => Some(Loan { name: *name, offset: *offset }),
+            Rare::Typed(_) => None,
+        }
     }
 
     fn slice_max(&self) -> usize {
-        if self.typed.is_some() { PIECE } else { usize::MAX }
+        if matches!(self.rare.as_deref(), Some(Rare::Typed(_))) { PIECE } else { usize::MAX }
     }
 
     #[inline]
@@ -221,7 +229,7 @@ impl SendBuffer for Outgoing {
         if len == 0 {
             return &[];
         }
-        if let Some(packing) = &mut self.typed {
+        if let Some(Rare::Typed(packing)) = self.rare.as_deref_mut() {
             // SAFETY: within the message by the assertion; the rest by the contract of `typed`.
             return unsafe { packing.piece(self.base, offset, len) };
         }

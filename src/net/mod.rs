@@ -135,7 +135,7 @@ impl Default for NetConfig {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(3600),
-            silence: Some(Duration::from_secs(60)),
+            silence: Some(Duration::from_secs(300)),
             bind: BindPolicy::All,
             socket_buffer: None,
             receive_buffer: 256 * 1024,

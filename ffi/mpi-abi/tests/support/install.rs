@@ -45,7 +45,8 @@ impl Installation {
         mpiexec
     }
 
-    /// Does a step once, and again when `version` changes; `Err` says why it could not be done.
+    /// Does a step once, and again when `version` changes or all was moved elsewhere, since what is built
+    /// has its places written into it; `Err` says why it could not be done.
     pub fn once(
         &self,
         step: &str,
@@ -53,11 +54,12 @@ impl Installation {
         work: impl FnOnce() -> Result<(), String>,
     ) -> Result<(), String> {
         let mark = self.path(&format!("{step}.done"));
-        if fs::read_to_string(&mark).is_ok_and(|it| it == version) {
+        let here = format!("{version} in {}", self.folder.display());
+        if fs::read_to_string(&mark).is_ok_and(|it| it == here) {
             return Ok(());
         }
         work()?;
-        fs::write(mark, version).unwrap();
+        fs::write(mark, here).unwrap();
         Ok(())
     }
 }

@@ -20,12 +20,25 @@ impl Installation {
     pub fn new(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let it = Self { folder };
-        fs::create_dir_all(&it.folder).unwrap();
+        it.start_anew_where_moved();
         let mut install = Command::new(command());
         install.args(["mpi", "install", "--prefix"]).arg(it.path("prefix"));
         install.arg("--library-from").arg(library().parent().unwrap());
         succeeds(&mut install);
         it
+    }
+
+    /// What is built has its place written into it, and is of no use in another one.
+    fn start_anew_where_moved(&self) {
+        let (mark, here) = (self.path("place"), self.folder.display().to_string());
+        if fs::read_to_string(&mark).is_ok_and(|place| place == here) {
+            return;
+        }
+        if self.folder.exists() {
+            fs::remove_dir_all(&self.folder).unwrap();
+        }
+        fs::create_dir_all(&self.folder).unwrap();
+        fs::write(mark, here).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -45,8 +58,7 @@ impl Installation {
         mpiexec
     }
 
-    /// Does a step once, and again when `version` changes or all was moved elsewhere, since what is built
-    /// has its places written into it; `Err` says why it could not be done.
+    /// Does a step once, and again when `version` changes; `Err` says why it could not be done.
     pub fn once(
         &self,
         step: &str,
@@ -54,12 +66,11 @@ impl Installation {
         work: impl FnOnce() -> Result<(), String>,
     ) -> Result<(), String> {
         let mark = self.path(&format!("{step}.done"));
-        let here = format!("{version} in {}", self.folder.display());
-        if fs::read_to_string(&mark).is_ok_and(|it| it == here) {
+        if fs::read_to_string(&mark).is_ok_and(|it| it == version) {
             return Ok(());
         }
         work()?;
-        fs::write(mark, here).unwrap();
+        fs::write(mark, version).unwrap();
         Ok(())
     }
 }
